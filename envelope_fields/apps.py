@@ -23,77 +23,66 @@ class EnvelopeFieldsConfig(AppConfig):
     def ready(self) -> None:
         _connect(self)
         _register()
-        if self.apps is not None and self.apps.is_installed("django.contrib.admin"):
+        # What these apps have alone is imported where they are.
+        if apps.is_installed("django.contrib.admin"):
             from envelope_fields.fields import admin
 
             admin.register()
-        if self.apps is not None and self.apps.is_installed("django.contrib.auth"):
-            from envelope_fields.fields import accounts
-
-            accounts.register()
-        if self.apps is not None and self.apps.is_installed("django_filters"):
-            from envelope_fields.fields import django_filters
-
-            django_filters.register()
-        if self.apps is not None and self.apps.is_installed("rest_framework"):
+        if apps.is_installed("rest_framework"):
             from envelope_fields.fields import rest_framework
 
             rest_framework.register()
+        if apps.is_installed("import_export"):
+            from envelope_fields.fields import import_export
+
+            import_export.register()
 
 
 def _connect(config: AppConfig) -> None:
     """Listen to signals."""
+    from envelope_fields import forks, grants, migrating
     from envelope_fields.audit import denials, legacy_reads, uses
     from envelope_fields.fields.legacy.reading import on_read
-    from envelope_fields.fixtures import keys, serializers
-    from envelope_fields.grants import acts as grants
+    from envelope_fields.fixtures import conversions, keys, serializers
     from envelope_fields.lifecycle import indexes, on_demand
-    from envelope_fields.migrating import (
-        conversion_names,
-        indexes as migrated_indexes,
-        moves,
-        refusals,
-        renames,
-    )
     from envelope_fields.policy import users
 
+    forks.cover_uwsgi()
     on_demand.connect()
     indexes.connect()
     denials.connect()
     grants.connect()
     serializers.connect()
     keys.connect()
+    conversions.connect()
     uses.connect()
     legacy_reads.connect()
     on_read(legacy_reads.buffer.note)
-    refusals.connect(config)
-    migrated_indexes.connect(config)
-    moves.connect(config)
-    renames.connect(config)
-    conversion_names.connect(config)
+    migrating.connect(config)
     users.connect()
 
 
 def _register() -> None:
     """Take the places that Django, and the rooms below, have for what is of ours."""
     from envelope_fields import checks
-    from envelope_fields.conversion import convert, late_columns, moves
-    from envelope_fields.fields import date_functions
-    from envelope_fields.fields.index import formsets
+    from envelope_fields.conversion import runs as conversion
+    from envelope_fields.fields import forms, lookups, masks, searches
+    from envelope_fields.fields.index import model_options
     from envelope_fields.fixtures import serializers
-    from envelope_fields.indexing import rebuild as indexing
+    from envelope_fields.indexing import runs as indexing
     from envelope_fields.jobs import dispatch
     from envelope_fields.rotation import scope
 
     checks.register()
-    date_functions.register()
-    formsets.register()
+    lookups.register()
+    masks.register()
+    forms.register()
+    searches.register()
+    model_options.register()
     serializers.register()
     dispatch.register()
     scope.register()
-    convert.register()
-    moves.register()
-    late_columns.register()
+    conversion.register()
     indexing.register()
 
 

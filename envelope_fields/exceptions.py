@@ -5,6 +5,7 @@ setting is Django's own `ImproperlyConfigured`. No message and no attribute ever
 plaintext or a key.
 """
 
+from copy import copy
 from typing import Any, Self, TypeVar
 
 from django.core.exceptions import PermissionDenied, SynchronousOnlyOperation
@@ -23,7 +24,6 @@ __all__ = [
     "RootKeyUnavailable",
     "WrappedKeyAltered",
 ]
-
 
 _Error = TypeVar("_Error", bound="EnvelopeError")
 
@@ -85,6 +85,9 @@ class KeyAccessDenied(EnvelopeError, PermissionDenied):
     def __str__(self) -> str:
         return self.message
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.message!r})"  # Celery and others log this
+
     def saying(self, message: str) -> Self:
         return _made_again(type(self), (), {**vars(self), "message": message})
 
@@ -130,6 +133,16 @@ class OpeningNeedsThread(EnvelopeError, SynchronousOnlyOperation):
 
     `await obj.arefresh_from_db(fields=[...])` asks in a thread, and opens the value there.
     """
+
+
+def copied(error: Exception) -> Exception:
+    """Return an error for another thread, which adds frames of its own to it."""
+    try:
+        return copy(error)
+    except Exception:  # one that is made of more than its message
+        classes = (WrappedKeyAltered, RootKeyRefused, RootKeyUnavailable)
+        found = (each for each in classes if isinstance(error, each))
+        return next(found, RootKeyUnavailable)(str(error))
 
 
 def documentation_page(name: str) -> str:

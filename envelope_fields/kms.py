@@ -4,6 +4,7 @@ Ciphertexts are envelopes, as in encrypted fields; their context is of a domain 
 that neither opens the other's. Operations and their names follow the KMS API reference.
 """
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
@@ -54,7 +55,8 @@ def generate_data_key(key: Key, context: EncryptionContext) -> DataKey:
 
     Raises:
         MasterKeyNotFound, MasterKeyUnusable, KeyAccessDenied: the key cannot be used.
-        TypeError: the context is not text to text.
+        TypeError: the context is not text to text, or the key neither a key nor a name of one.
+        ValueError: the context has lone surrogates.
     """
     plaintext = random_buffer(layout.DATA_KEY_BYTES)
     try:
@@ -82,12 +84,14 @@ def encrypt(key: Key, plaintext: bytes, context: EncryptionContext) -> bytes:
         context: what `decrypt` must be given again, in clear; text to text.
 
     Raises:
-        ValueError: the plaintext is longer.
-        TypeError: the plaintext is not bytes, or the context not text to text.
+        ValueError: the plaintext is longer, or the context has lone surrogates.
+        TypeError: the plaintext is not bytes, the context not text to text, or the key neither a
+            key nor a name of one.
         MasterKeyNotFound, MasterKeyUnusable, KeyAccessDenied: the key cannot be used.
     """
     try:
-        _check_plaintext(plaintext)
+        otherwise = "encrypt it with a data key of generate_data_key()"
+        _check(plaintext, "plaintext", PLAINTEXT_LIMIT, otherwise)
         return _encrypt(key, plaintext, context, _ENCRYPT)
     except BaseException:
         del plaintext  # error reports show the variables of each frame
@@ -108,6 +112,7 @@ def decrypt(ciphertext: bytes, context: EncryptionContext, key: Key | None = Non
             another key than `key`.
         MasterKeyNotFound, MasterKeyUnusable, KeyAccessDenied: its key cannot be used.
         TypeError: the context is not text to text.
+        ValueError: the context has lone surrogates.
     """
     return _decrypt(ciphertext, context, key, _DECRYPT)
 
@@ -148,13 +153,13 @@ def generate_mac(key: Key, message: bytes, context: EncryptionContext) -> bytes:
         context: what `verify_mac` must be given again; text to text.
 
     Raises:
-        ValueError: the message is longer.
+        ValueError: the message is longer, or the context has lone surrogates.
         TypeError: the message is not bytes, or the context not text to text.
         MasterKeyNotFound, MasterKeyUnusable, KeyAccessDenied: the key cannot be used.
     """
     try:
         made_over = _mac_message(message, context)
-        return keyring.generate_mac(_GENERATE_MAC, _name(key), made_over, uses.record)
+        return keyring.macs.generate_mac(_GENERATE_MAC, _name(key), made_over, uses.record)
     except BaseException:
         message = made_over = b""  # error reports show the variables of each frame
         raise
@@ -166,16 +171,13 @@ def verify_mac(key: Key, message: bytes, mac: bytes, context: EncryptionContext)
     By any version of the key that is enabled: a MAC does not name the one that made it.
 
     Args:
-        key, message, context: as for `generate_mac`.
-        mac: the bytes; of another length than 32 they are none.
-
-    Raises:
-        ValueError, TypeError, MasterKeyNotFound, MasterKeyUnusable, KeyAccessDenied: as for
-            `generate_mac`.
+        key, message, context: as for `generate_mac`, whose errors it raises.
+        mac: the bytes; of another length than 32 they are not a MAC.
     """
     try:
         made_over = _mac_message(message, context)
-        return keyring.verify_mac(_VERIFY_MAC, _name(key), made_over, bytes(mac), uses.record)
+        _check(mac, "mac")
+        return keyring.macs.verify_mac(_VERIFY_MAC, _name(key), made_over, bytes(mac), uses.record)
     except BaseException:
         message = made_over = b""
         raise
@@ -184,10 +186,7 @@ def verify_mac(key: Key, message: bytes, mac: bytes, context: EncryptionContext)
 def _mac_message(message: Any, context: EncryptionContext) -> bytes:
     try:
         bound_to = _context(context)
-        if not isinstance(message, bytes | bytearray | memoryview):
-            raise TypeError(f"message is {type(message).__name__}, not bytes")
-        if memoryview(message).nbytes > MESSAGE_LIMIT:
-            raise ValueError(f"message is longer than {MESSAGE_LIMIT} bytes; give its digest")
+        _check(message, "message", MESSAGE_LIMIT, "give its digest")
         return kms_mac_message(bound_to, bytes(message))
     except BaseException:
         del message
@@ -202,7 +201,7 @@ def _decrypt(
     if key is not None:
         _require_key(version_id, key)
     try:
-        return keyring.decrypt_for(purpose, ciphertext, (bound_to,), record=uses.record)
+        return keyring.values.decrypt_for(purpose, ciphertext, (bound_to,), record=uses.record)
     except DecryptionFailed as failure:
         cause = str(failure)
     raise DecryptionFailed(
@@ -211,18 +210,14 @@ def _decrypt(
     )
 
 
-def _check_plaintext(plaintext: Any) -> None:
-    if isinstance(plaintext, bytes | bytearray | memoryview):
-        if memoryview(plaintext).nbytes <= PLAINTEXT_LIMIT:
-            return
-        error: Exception = ValueError(
-            f"plaintext is longer than {PLAINTEXT_LIMIT} bytes; encrypt it with a data key "
-            "of generate_data_key()"
-        )
-    else:
-        error = TypeError(f"plaintext is {type(plaintext).__name__}, not bytes")
-    del plaintext
-    raise error
+def _check(data: Any, name: str, limit: int = sys.maxsize, otherwise: str = "") -> None:
+    is_bytes, kind = isinstance(data, bytes | bytearray | memoryview), type(data).__name__
+    if is_bytes and memoryview(data).nbytes <= limit:
+        return
+    del data
+    if is_bytes:
+        raise ValueError(f"{name} is longer than {limit} bytes; {otherwise}")
+    raise TypeError(f"{name} is {kind}, not bytes")
 
 
 def _encrypt(
@@ -233,7 +228,7 @@ def _encrypt(
 ) -> bytes:
     try:
         bound_to = _context(context)
-        return keyring.encrypt_for(purpose, _name(key), plaintext, bound_to, uses.record)
+        return keyring.values.encrypt_for(purpose, _name(key), plaintext, bound_to, uses.record)
     except BaseException:
         del plaintext
         raise
@@ -248,7 +243,11 @@ def _require_key(version_id: bytes, key: Key) -> None:
 
 
 def _name(key: Key) -> str | UUID:
-    return key.id if isinstance(key, MasterKey) else key
+    # None would name every key that has no alias any more.
+    name = key.id if isinstance(key, MasterKey) else key
+    if isinstance(name, str | UUID):
+        return name
+    raise TypeError(f"{type(key).__name__} is not a master key, nor the id or alias of one")
 
 
 def _context(context: Any) -> bytes:
@@ -256,4 +255,10 @@ def _context(context: Any) -> bytes:
         isinstance(text, str) for pair in context.items() for text in pair
     ):
         raise TypeError("context is not a mapping of text to text")
-    return kms_context(context)
+    try:
+        return kms_context(context)
+    except UnicodeEncodeError:
+        raise ValueError(
+            "context has lone surrogates, as the name of a file that is not UTF-8 has: quote it, "
+            "for example with urllib.parse.quote(os.fsencode(name))"
+        ) from None

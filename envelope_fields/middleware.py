@@ -5,15 +5,15 @@ serves beside Django, such as websockets.
 """
 
 import re
-from abc import ABC, abstractmethod
+from asyncio import get_running_loop
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, MutableMapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from io import BufferedReader
-from typing import Any
+from typing import Any, Self
 from uuid import uuid4
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import async_to_sync, iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -24,12 +24,14 @@ from envelope_fields.policy.requests import coming_from, count_requests, end_wit
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,200}\Z")
 _ADDRESS_LENGTH = 45  # of the column that keeps it
+_END: Any = object()  # of a stream
 
 # What no client sends, as Channels and ASGI call it: messages to workers, and a server's start.
 _WORKER, _SERVER = "channel", "lifespan"
 
 Scope = MutableMapping[str, Any]
 ASGIApplication = Callable[[Scope, Any, Any], Awaitable[None]]
+Serving = Callable[[], AbstractContextManager[None]]
 GetResponse = Callable[[HttpRequest], HttpResponseBase | Awaitable[HttpResponseBase]]
 
 
@@ -52,14 +54,14 @@ class PrincipalMiddleware:
     def __call__(self, request: HttpRequest) -> Any:
         if self.is_async:
             return self._answer(request)
-        serving = _Serving(request)
-        with serving:
+        serving = _serving(request)
+        with serving():
             response = self.get_response(request)
         return _finish(request, response, serving)
 
     async def _answer(self, request: HttpRequest) -> HttpResponseBase:
-        serving = _Serving(request)
-        with serving:
+        serving = _serving(request)
+        with serving():
             response = await self.get_response(request)
         return _finish(request, response, serving)
 
@@ -86,18 +88,29 @@ class PrincipalASGIMiddleware:
             elif scope["type"] != _SERVER:
                 stack.enter_context(handled())
                 stack.enter_context(coming_from(_origin_of_scope(scope)))
-                stack.enter_context(bound(_ScopeUser(scope)))
+                stack.enter_context(bound(RequestUser(partial(scope.get, "user"))))
             await self.app(scope, receive, send)
 
 
-class _User(ABC):
-    """A user who is looked up when a key is first asked for, and whenever it is another one."""
+class RequestUser:
+    """The user of a request or a connection, looked up when a key is first asked for.
+
+    The database is asked only then; and a login in a view, or the authentication of Django REST
+    framework, counts from then on.
+
+    Args:
+        user_now: returns the user; None without authentication.
+    """
 
     _known: tuple[Any, Principal] | None = None
 
-    @abstractmethod
-    def _now(self) -> Any:
-        """Return the user; None without authentication."""
+    def __init__(self, user_now: Callable[[], Any]) -> None:
+        self._user_now = user_now
+
+    @classmethod
+    def of(cls, request: HttpRequest) -> Self:
+        """Return the user of a request."""
+        return cls(lambda: getattr(request, "user", None))
 
     def principal(self) -> Principal:
         """Return the principal that the user is now.
@@ -105,54 +118,23 @@ class _User(ABC):
         Raises:
             KeyAccessDenied: the user is of a kind that no grant can name.
         """
-        user = self._now()
+        user = self._user_now()
         known = self._known
         if known is None or known[0] is not user:
             known = self._known = (user, _principal(user))
         return known[1]
 
 
-class RequestUser(_User):
-    """The user of a request.
+def _serving(request: HttpRequest) -> Serving:
+    """Return what holds while the code of a request runs; entered once for each piece of it."""
+    origin, actor = origin_of(request), bound(RequestUser.of(request))
 
-    The database is asked for the user only where a key is used, and a login in a view, or the
-    authentication of Django REST framework, counts from then on.
-    """
+    @contextmanager
+    def serving() -> Iterator[None]:
+        with handled(), coming_from(origin), actor:
+            yield
 
-    def __init__(self, request: HttpRequest) -> None:
-        self._request = request
-
-    def _now(self) -> Any:
-        return getattr(self._request, "user", None)
-
-
-class _ScopeUser(_User):
-    """The user of a connection, which what serves it may replace in the scope."""
-
-    def __init__(self, scope: Scope) -> None:
-        self._scope = scope
-
-    def _now(self) -> Any:
-        return self._scope.get("user")
-
-
-class _Serving:
-    """Everything that holds while the code of a request runs; entered once for each piece of it."""
-
-    def __init__(self, request: HttpRequest) -> None:
-        self._origin = origin_of(request)
-        self._actor = bound(RequestUser(request))
-        self._entered: list[ExitStack] = []
-
-    def __enter__(self) -> None:
-        with ExitStack() as stack:
-            stack.enter_context(handled())
-            stack.enter_context(coming_from(self._origin))
-            stack.enter_context(self._actor)
-            self._entered.append(stack.pop_all())
-
-    def __exit__(self, *error: Any) -> None:
-        self._entered.pop().__exit__(*error)
+    return serving
 
 
 def _principal(user: Any) -> Principal:
@@ -184,11 +166,14 @@ def _origin(address: Any, request_id: str) -> Origin:
     )
 
 
-def _finish(request: HttpRequest, response: Any, serving: _Serving) -> HttpResponseBase:
+def _finish(request: HttpRequest, response: Any, serving: Serving) -> HttpResponseBase:
     # A stream that is left before its end is closed by a server, which goes on to other requests.
     response._resource_closers[:] = [
         partial(_close, closer, serving) for closer in response._resource_closers
     ]
+    if getattr(response, "is_async", False):
+        closer = partial(_close_async, response._iterator)
+        response._resource_closers.append(partial(_close, closer, serving))
     end_with(request, response)
     if response.streaming and type(getattr(response, "file_to_stream", None)) is not BufferedReader:
         # A plain file needs no key, and servers have a faster way to send one.
@@ -200,27 +185,41 @@ def _finish(request: HttpRequest, response: Any, serving: _Serving) -> HttpRespo
     return result
 
 
-def _close(closer: Callable[[], None], serving: _Serving) -> None:
-    with serving:
+def _close(closer: Callable[[], None], serving: Serving) -> None:
+    with serving():
         closer()
 
 
-def _stream(stream: Iterator[Any], serving: _Serving) -> Iterator[Any]:
+def _stream(stream: Iterator[Any], serving: Serving) -> Iterator[Any]:
     """Yield what a stream does, each step of it in the name of the request."""
     while True:
-        with serving:
-            try:
-                part = next(stream)
-            except StopIteration:
-                return
+        with serving():
+            part = next(stream, _END)
+        if part is _END:
+            return
         yield part
 
 
-async def _async_stream(stream: AsyncIterator[Any], serving: _Serving) -> AsyncIterator[Any]:
+async def _async_stream(stream: AsyncIterator[Any], serving: Serving) -> AsyncIterator[Any]:
     while True:
-        with serving:
-            try:
-                part = await anext(stream)
-            except StopAsyncIteration:
-                return
+        with serving():
+            part = await anext(stream, _END)
+        if part is _END:
+            return
         yield part
+
+
+def _close_async(stream: Any) -> None:
+    """Close an asynchronous generator that was left before its end.
+
+    The event loop does so, too, when it is collected as garbage, in whatever context.
+    """
+
+    async def close() -> None:
+        await stream.aclose()
+
+    try:
+        get_running_loop()
+    except RuntimeError:
+        if getattr(stream, "ag_frame", None) is not None:  # it has not ended
+            async_to_sync(close)()

@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.db import models
-from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor as _Editor
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
@@ -33,26 +33,14 @@ class StoreExternally(Operation):
         """Change nothing that a model would know of."""
 
     def database_forwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
+        self, app_label: str, editor: _Editor, from_state: ProjectState, to_state: ProjectState
     ) -> None:
-        self._store(
-            to_state.apps.get_model(app_label, self.model_name), schema_editor, external=True
-        )
+        self._store(app_label, editor, to_state, external=True)
 
     def database_backwards(
-        self,
-        app_label: str,
-        schema_editor: BaseDatabaseSchemaEditor,
-        from_state: ProjectState,
-        to_state: ProjectState,
+        self, app_label: str, editor: _Editor, from_state: ProjectState, to_state: ProjectState
     ) -> None:
-        self._store(
-            to_state.apps.get_model(app_label, self.model_name), schema_editor, external=False
-        )
+        self._store(app_label, editor, to_state, external=False)
 
     def describe(self) -> str:
         return f"Store field {self.name} of {self.model_name} externally"
@@ -62,12 +50,12 @@ class StoreExternally(Operation):
         return f"store_{self.model_name.lower()}_{self.name.lower()}_externally"
 
     def _store(
-        self, model: Any, schema_editor: BaseDatabaseSchemaEditor, *, external: bool
+        self, app_label: str, editor: _Editor, state: ProjectState, *, external: bool
     ) -> None:
-        connection = schema_editor.connection
+        connection, model = editor.connection, state.apps.get_model(app_label, self.model_name)
         field: models.Field[Any, Any] = model._meta.get_field(self.name)
-        table = schema_editor.quote_name(model._meta.db_table)
-        column = schema_editor.quote_name(str(field.column))
+        table = editor.quote_name(model._meta.db_table)
+        column = editor.quote_name(str(field.column))
         sql = database_of(connection).storage_sql(table, column, external=external)
         if sql and self.allow_migrate_model(connection.alias, model):
-            schema_editor.execute(sql)
+            editor.execute(sql)

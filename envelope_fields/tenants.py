@@ -32,7 +32,6 @@ from envelope_fields.fields.keys import RowKey
 from envelope_fields.lifecycle import AliasTaken, create_master_key, find_master_key, on_demand
 from envelope_fields.models import KeyManager, KeyUsage, MasterKey
 from envelope_fields.policy import APPLICATION
-from envelope_fields.policy.authorization import check_serves_fields
 from envelope_fields.policy.data import KeyPolicy
 
 ALIAS_LENGTH = 200  # of the column
@@ -89,7 +88,7 @@ class AliasTemplate:
         """Return the alias for these values, by name.
 
         Raises:
-            TypeError: a value is missing, or is no integer, text or UUID.
+            TypeError: a value is missing, or not an integer, text or UUID.
             ValueError: a value is empty or the alias too long.
         """
         alias = _COLUMN.sub(lambda column: _written(column[1], values), self.text)
@@ -170,11 +169,7 @@ def tenant_column(model: type[Model], path: str) -> Field[Any, Any]:
 
 
 def _column(model: type[Model], name: str) -> Any:
-    """Return the field of a model that has this name or attribute, and a column.
-
-    Raises:
-        FieldError: there is none.
-    """
+    """Return the field of a model that has this name or attribute, and a column."""
     with suppress(FieldDoesNotExist):
         field = model._meta.get_field(name)
         if getattr(field, "column", None) is not None:
@@ -245,10 +240,7 @@ class TenantKey(RowKey):
         return self.template.alias(values)
 
     def create(self, **values: Any) -> MasterKey:
-        """Make the key of a tenant before it is needed; where it is there, return it.
-
-        Args:
-            **values: as for `alias`.
+        """Make the key of a tenant, by values as for `alias`, before it is needed; or return it.
 
         Raises:
             TypeError, ValueError: as for `alias`.
@@ -260,7 +252,7 @@ class TenantKey(RowKey):
         with suppress(AliasTaken):
             return create_master_key(alias, actor=APPLICATION, **self._attributes)
         key = find_master_key(alias)
-        check_serves_fields(KeyPolicy.of(key), alias, self.managed_by)
+        KeyPolicy.of(key).check_serves_fields(alias, self.managed_by)
         return key
 
     def make(self, alias: str, using: str) -> None:

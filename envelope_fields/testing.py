@@ -13,20 +13,25 @@ and in a test::
 """
 
 import os
+import sys
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
+from django.db import connections
 from django.db.models import BinaryField, F, Model, QuerySet
 from django.db.models.expressions import Col
 
 from envelope_fields.conf import configuration
 from envelope_fields.crypto import format as layout
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.root_keys.local import generate
+from envelope_fields.root_keys.local import LocalRootKey, generate
 
 # Workers and child processes of a test run import the settings anew, and share its databases.
 ROOT_KEY_VARIABLE = "ENVELOPE_FIELDS_TESTING_ROOT_KEY"
+_READERS = tuple(f"envelope_fields.{room}" for room in ("keyring", "policy", "tenants"))
 
 
 def settings(**entries: Any) -> dict[str, Any]:
@@ -39,10 +44,21 @@ def settings(**entries: Any) -> dict[str, Any]:
         **entries: other entries of the setting, such as `DATABASE="keys"`.
     """
     root_key = {
-        "BACKEND": "envelope_fields.root_keys.local.LocalRootKey",
+        "BACKEND": "envelope_fields.testing.RootKeyOfRun",
         "OPTIONS": {"key": os.environ.setdefault(ROOT_KEY_VARIABLE, generate())},
     }
     return {"ROOT_KEYS": {"default": root_key}, **entries}
+
+
+class RootKeyOfRun(LocalRootKey):
+    """The root key of `settings()`, whose errors say how a database that is kept keeps it."""
+
+    @property
+    def _source(self) -> str:
+        return (
+            f"the environment variable {ROOT_KEY_VARIABLE} (a database that is kept for the next "
+            "run needs the same one again: set it for both, or make the database anew)"
+        )
 
 
 def stored(instance: Model, field: str, using: str | None = None) -> bytes | None:
@@ -114,6 +130,41 @@ def conversion_phase(field: str, phase: str) -> Iterator[None]:
         yield
     finally:
         rows.filter(**which).update(phase=before.phase if before else ColumnPhase.CLEAR)
+
+
+@contextmanager
+def without_reads_of_keys() -> Iterator[None]:
+    """Leave statements that read keys out of what is counted within this block.
+
+    How many there are depends on what ran before, and on the time: keys are read once in
+    `KEY_CACHE_SECONDS`, and again after a change of one. In the block, `assertNumQueries`,
+    `CaptureQueriesContext` and pytest-django's fixtures count what the test itself asks for.
+    """
+    connection = connections[configuration().database]
+    log, without_keys = connection.queries_log, _LogWithoutKeys(connection.queries_log)
+    try:
+        with patch.object(connection, "queries_log", without_keys):
+            yield
+    finally:
+        log.clear()
+        log.extend(without_keys)  # for what counts around the block
+
+
+class _LogWithoutKeys(deque[dict[str, str]]):
+    """A connection's log of statements, to which none is added that reads keys."""
+
+    def append(self, entry: dict[str, str]) -> None:
+        if not _reads_keys():
+            super().append(entry)
+
+
+def _reads_keys() -> bool:
+    """Whether this is called on behalf of what knows keys, users' rights or tenants' keys."""
+    frame: Any = sys._getframe()
+    while frame := frame.f_back:
+        if frame.f_globals.get("__name__", "").startswith(_READERS):
+            return True
+    return False
 
 
 def _row(instance: Model, using: str | None) -> QuerySet[Model]:

@@ -1,8 +1,12 @@
 """Threads with connections of their own: that begin at once, or that stay in a transaction."""
 
 import threading
+from contextlib import contextmanager
 
-from django.db import connections, transaction
+from django.db import connection, connections, transaction
+from django.db.models import F, QuerySet
+
+from envelope_fields.models import MasterKey
 
 
 def at_once(*functions):
@@ -60,3 +64,28 @@ class Transaction:
                 self.may_end.wait(30)
         finally:
             connections.close_all()
+
+
+_IMPATIENT = {
+    "sqlite": ("PRAGMA busy_timeout = 100", "PRAGMA busy_timeout = 30000"),
+    "postgresql": ("SET lock_timeout = '100ms'", "RESET lock_timeout"),
+    "mysql": (
+        "SET SESSION innodb_lock_wait_timeout = 1",
+        "SET SESSION innodb_lock_wait_timeout = @@GLOBAL.innodb_lock_wait_timeout",
+    ),
+}
+
+
+@contextmanager
+def locked(key):
+    """Have another connection hold the lock on a key, and this one not wait for it for long."""
+    rows = QuerySet(MasterKey).filter(pk=key.pk)
+    begin, end = _IMPATIENT[connection.vendor]
+    with connection.cursor() as cursor:
+        cursor.execute(begin)
+    try:
+        with Transaction(lambda: rows.update(state=F("state"))):
+            yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(end)

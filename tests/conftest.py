@@ -140,13 +140,15 @@ def no_knowledge_of_other_tests():
     """What one test has read of keys grows old in another, which would read them in its middle.
 
     So does material; and a root key that was slow, refused or silent in one is not asked in others
-    for a while, nor does it begin anew.
+    for a while, nor does it begin anew. A table may have another engine by then.
     """
     from envelope_fields import keyring
+    from envelope_fields.databases import transactions
     from envelope_fields.keyring import wrapping
 
     keyring.evict()
     wrapping._sessions.clear()
+    transactions._asked.clear()
 
 
 @pytest.fixture(autouse=True)

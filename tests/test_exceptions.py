@@ -48,3 +48,8 @@ def test_an_error_is_the_same_elsewhere(act, travel):
     assert type(arrived) is type(error)
     assert (str(arrived), arrived.args) == (str(error), error.args)
     assert vars(arrived) == vars(error)
+
+
+def test_a_log_that_shows_a_denial_as_code_says_why():
+    assert repr(KeyAccessDenied("no")) == "KeyAccessDenied('no')"
+    assert KeyAccessDenied("no").args == ()  # a response would be made of them

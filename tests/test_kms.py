@@ -1,6 +1,7 @@
 """The KMS data operations."""
 
 import hashlib
+import os
 import pickle
 import traceback
 from base64 import b64encode
@@ -16,7 +17,7 @@ from envelope_fields.exceptions import (
     MasterKeyNotFound,
     MasterKeyUnusable,
 )
-from envelope_fields.lifecycle import create_master_key, disable, rotate_master_key
+from envelope_fields.lifecycle import create_master_key, disable, move_alias, rotate_master_key
 from tests.models import Note
 from tests.stored import stored, version_of
 
@@ -144,6 +145,14 @@ def test_a_context_is_text_to_text(key, context):
         kms.decrypt(kms.encrypt(key, b"value", {}), context)
 
 
+@pytest.mark.parametrize("context", [{"file": os.fsdecode(b"\xff.txt")}, {"\ud800": ""}])
+def test_a_context_is_utf_8(key, context):
+    with pytest.raises(ValueError, match=r"^context has lone surrogates"):
+        kms.encrypt(key, b"value", context)
+    with pytest.raises(ValueError, match=r"^context has lone surrogates"):
+        kms.decrypt(kms.encrypt(key, b"value", {}), context)
+
+
 @pytest.mark.parametrize(
     "context", [{}, {"purpose": "files"}, {**CONTEXT, "more": ""}, {"purpose": "7"}]
 )
@@ -228,6 +237,20 @@ def test_unknown_keys(key):
     for operation in (kms.generate_data_key, kms.generate_data_key_without_plaintext):
         with pytest.raises(MasterKeyNotFound):
             operation("nobody", {})
+
+
+@pytest.mark.parametrize("name", [None, 5, b"files"], ids=["none", "number", "bytes"])
+def test_what_names_no_key(key, name):
+    move_alias("moved", key)
+    move_alias("moved", create_master_key("other").pk)  # which leaves the key without an alias
+    for use in (
+        lambda: kms.encrypt(name, b"x", CONTEXT),
+        lambda: kms.generate_data_key(name, CONTEXT),
+        lambda: kms.re_encrypt(kms.encrypt(key, b"x", CONTEXT), CONTEXT, name),
+        lambda: kms.generate_mac(name, b"x", CONTEXT),
+    ):
+        with pytest.raises(TypeError, match=f"{type(name).__name__} is not a master key"):
+            use()
 
 
 def test_fields_and_kms_never_open_each_other(key):

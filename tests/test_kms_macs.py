@@ -126,3 +126,9 @@ def test_a_key_that_could_vanish(key):
         rotate_master_key(key)
         with pytest.raises(MasterKeyUnusable, match="not committed"):
             made()
+
+
+@pytest.mark.parametrize("mac", [32, "a" * 32, None], ids=["number", "text", "none"])
+def test_a_mac_is_bytes(key, mac):
+    with pytest.raises(TypeError, match=r"mac is .*, not bytes"):
+        is_valid(mac)

@@ -4,10 +4,13 @@ import pytest
 from django.db import connection
 from django.db.models import QuerySet
 from django.test import override_settings
+from django.test.utils import CaptureQueriesContext
 
 from envelope_fields import keyring, testing
 from envelope_fields.crypto import format as layout
+from envelope_fields.exceptions import WrappedKeyAltered
 from envelope_fields.lifecycle import create_master_key
+from envelope_fields.models import MasterKey
 from tests.models import CompositeKeyed, Hidden, Note, Restaurant, UuidKeyed, converting
 
 pytestmark = pytest.mark.django_db(databases="__all__")
@@ -94,3 +97,32 @@ def test_phase_of_a_conversion(before):
     assert field.phase("default") == (before or "clear")
     with pytest.raises(ValueError, match="nonsense"):
         testing.conversion_phase("tests.Visit.report", "nonsense").__enter__()
+
+
+def test_reads_of_keys_are_not_counted(django_assert_num_queries):
+    note = Note.objects.create(text="a text")
+    evictions = (keyring.evict, keyring.forget, lambda: create_master_key("another"))
+    for change in (*evictions, lambda: None):
+        change()
+        with testing.without_reads_of_keys(), django_assert_num_queries(4):
+            found = Note.objects.get(pk=note.pk)
+            assert found.text == "a text"
+            found.save()
+            Note.objects.create(text="another")
+            list(MasterKey.objects.all())
+    keyring.forget()
+    with CaptureQueriesContext(connection) as counted:
+        assert Note.objects.get(pk=note.pk).text == "a text"
+    assert len(counted) > 1, "what is not in a block counts as ever"
+    keyring.forget()
+    with django_assert_num_queries(1), testing.without_reads_of_keys():
+        assert Note.objects.get(pk=note.pk).text == "a text"
+
+
+def test_a_database_that_outlives_its_root_key(monkeypatch):
+    Note.objects.create(text="a text")
+    monkeypatch.setenv(testing.ROOT_KEY_VARIABLE, "")
+    del os.environ[testing.ROOT_KEY_VARIABLE]
+    asked = pytest.raises(WrappedKeyAltered, match=rf"{testing.ROOT_KEY_VARIABLE} \(a database")
+    with override_settings(ENVELOPE_FIELDS=testing.settings()), asked:
+        str(Note.objects.get().text)

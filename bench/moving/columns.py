@@ -115,7 +115,7 @@ def looked_at(model: Any, rows: Sequence[Any]) -> None:
 
 def get(model: Any, rows: Sequence[Any]) -> None:
     for row in rows:
-        _loaded(model).get(pk=row.pk).report  # noqa: B018
+        _loaded(model).get(pk=row.pk).report  # noqa: B018 - it is opened
 
 
 def _loaded(model: Any) -> Any:

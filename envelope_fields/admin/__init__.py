@@ -2,9 +2,9 @@
 
 `keys`, `grants`, `events`, `rotations`, `indexes` and `conversions` are the resources, and
 `key_pages` is what a key's page has beside its form. `confirmation` is the page that asks before
-anything is done: `operations`, `run_operations`, `rotation_start`, `index_runs`, `index_steps`,
-`conversion_steps` and `grants` say what. `counts` knows how many values are stored, and writes
-numbers. `requests` decides what a user sees, and whether their page is stale.
+anything is done: `operations` (on keys), `starts` (of runs), `rotations`, `index_steps`,
+`conversions` and `grants` say what. `counts` knows how many values are stored, and writes numbers;
+`runs` says how far a run is. `requests` decides what a user sees, and whether their page is stale.
 """
 
 from django.contrib import admin

@@ -1,11 +1,11 @@
 """The page that asks before anything is done: what will be different, in numbers, and a button.
 
-One page serves the operations on keys and rotations, and grants. GET shows it, and a POST of it
-does what it asked about, unless that has changed since it was shown.
+One page serves what is done to keys, runs, indexes and conversions, and grants. GET shows it, and a
+POST of it does what it asked about, unless that has changed since it was shown.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from math import ceil
 from typing import Any, ClassVar
@@ -13,18 +13,17 @@ from typing import Any, ClassVar
 from django import forms
 from django.contrib import messages
 from django.contrib.admin.widgets import AdminIntegerFieldWidget, AdminTextInputWidget
-from django.core.exceptions import ImproperlyConfigured, ValidationError
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
 from envelope_fields import lifecycle
-from envelope_fields.admin import counts
-from envelope_fields.admin.requests import ChangedMeanwhile, etag_of, if_unchanged
+from envelope_fields.admin import counts, requests
 from envelope_fields.census import CensusRow, census
-from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied, MasterKeyUnusable
-from envelope_fields.lifecycle import operations
+from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.lifecycle.operations import Confirmation, Operation
 from envelope_fields.lifecycle.parameters import Kind, Parameter
 from envelope_fields.models import MasterKey, MasterKeyVersion
 
@@ -38,8 +37,7 @@ class ConfirmationForm(forms.Form):
         self.page = page
         parameters = page.operation.parameters
         for parameter in parameters:
-            if parameter.name not in self.fields:
-                self.fields[parameter.name] = _field(parameter)
+            self.fields.setdefault(parameter.name, _field(parameter))
         self.order_fields([parameter.name for parameter in parameters])
 
 
@@ -60,24 +58,28 @@ def _field(parameter: Parameter) -> forms.Field:
     return forms.CharField(required=parameter.is_required, widget=text_input(), **options)
 
 
+class NothingToDo(EnvelopeError):
+    """What is asked for would change nothing now."""
+
+
 class ConfirmationPage(ABC):
-    """One operation on one row: its words, its form, and the call that does it.
+    """Something that is done to one row: its words, its form, and the call that does it.
 
     Attributes:
         operation: as the registry has it.
+        text: what is on the button, where that is not the operation's.
+        is_grave: whether it cannot be taken back.
         row: what it is done to; the user of the request is known to have the right.
         back: the address to go to afterwards.
-        is_grave: whether it cannot be taken back.
     """
 
+    operation: Operation
+    text: Any = ""
     is_grave: bool = False
     form_class: ClassVar[type[ConfirmationForm]] = ConfirmationForm
     template: ClassVar[str] = "admin/envelope_fields/masterkey/confirm.html"
 
-    def __init__(
-        self, operation: lifecycle.Operation, request: HttpRequest, row: Any, back: str
-    ) -> None:
-        self.operation = operation
+    def __init__(self, request: HttpRequest, row: Any, back: str) -> None:
         self.request = request
         self.row = row
         self.back = back
@@ -88,11 +90,21 @@ class ConfirmationPage(ABC):
 
     @property
     def button(self) -> str:
-        return str(self.operation.button or _("Confirm"))
+        return str(self.text or self.operation.button or _("Confirm"))
 
     @property
     def title(self) -> str:
-        return f"{self.button}: {name_of(self.row)}"
+        return f"{self.button}: {self.row}"
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether it changes something now."""
+        return True
+
+    @property
+    def standing(self) -> str:
+        """Why it is not possible."""
+        raise NotImplementedError
 
     @property
     def problem(self) -> str:
@@ -109,16 +121,14 @@ class ConfirmationPage(ABC):
         """The stored values that are shown in a table."""
         return []
 
-    def check(self) -> None:  # noqa: B027 - a grant is possible in each state of a key
-        """Raise if there is nothing to ask about.
-
-        Raises:
-            EnvelopeError: the row is in a state in which it would change nothing.
-        """
+    def check(self) -> None:
+        """Raise an `EnvelopeError` if there is nothing to ask about."""
+        if not self.is_possible:
+            raise NothingToDo(self.standing)
 
     def etag(self) -> str:
         """Return what stands for the present state of the row."""
-        return etag_of(self.row)
+        return requests.etag_of(self.row)
 
     def initial(self) -> dict[str, Any]:
         """Return what the form begins with."""
@@ -151,17 +161,24 @@ class ConfirmationPage(ABC):
 class KeyConfirmation(ConfirmationPage):
     """An operation on a key or on one of its versions, in the words of the registry."""
 
-    def __init__(
-        self, operation: lifecycle.Operation, request: HttpRequest, row: Any, back: str
-    ) -> None:
-        super().__init__(operation, request, row, back)
-        self.is_grave = operation.confirmation is not operations.Confirmation.NONE
+    @property
+    def is_grave(self) -> bool:  # type: ignore[override]  # it follows from the operation
+        return self.operation.confirmation is not Confirmation.NONE
 
     @property
-    def key(self) -> MasterKey:
-        """The master key, also where the operation is on a version of it."""
-        key: MasterKey = self.row if isinstance(self.row, MasterKey) else self.row.master_key
-        return key
+    def title(self) -> str:
+        return f"{self.button}: {name_of(self.row)}"
+
+    @property
+    def is_possible(self) -> bool:
+        return self.operation in lifecycle.possible_operations(self.row)
+
+    @property
+    def standing(self) -> str:
+        return _("%(what)s is %(state)s: there is nothing to do here.") % {
+            "what": name_of(self.row),
+            "state": self.row.get_state_display(),
+        }
 
     @cached_property
     def rows(self) -> list[CensusRow] | None:
@@ -183,17 +200,11 @@ class KeyConfirmation(ConfirmationPage):
         """Write how many values there are, with their noun, into a text."""
         return text % {"values": counts.values_text(self.values)}
 
-    def check(self) -> None:
-        if self.operation not in lifecycle.possible_operations(self.row):
-            raise nothing_to_do(self.row)
-
     def consequences(self) -> list[str]:
         return [_("Afterwards, %(what)s is %(past)s.") % self.words()]
 
     def perform(self) -> str:
-        cleaned = self.form.cleaned_data
-        names = (parameter.name for parameter in self.operation.parameters)
-        given = {name: cleaned[name] for name in names if name in cleaned}
+        given = self.form.cleaned_data
         return self.message(self.operation.perform(key=self.row, actor=self.actor, **given))
 
     def message(self, result: Any) -> str:
@@ -220,78 +231,63 @@ def name_of(row: MasterKey | MasterKeyVersion) -> str:
     return _("%(key)s, version %(number)d") % {"key": row.master_key, "number": row.number}
 
 
-def nothing_to_do(row: Any) -> MasterKeyUnusable:
-    """Return the error for a key or version in whose state an operation changes nothing."""
-    return MasterKeyUnusable(
-        _("%(what)s is %(state)s: there is nothing to do here.")
-        % {"what": name_of(row), "state": row.get_state_display()}
-    )
-
-
-def confirm(page: ConfirmationPage, context: Callable[[], dict[str, Any]]) -> HttpResponseBase:
-    """Show what an operation will do, or do it.
+def buttons(
+    pages: Mapping[str, ConfirmationPage], keys: Sequence[MasterKey], name: str, *args: Any
+) -> list[dict[str, Any]]:
+    """Return a button for each page that the user may use; hidden where nothing would change.
 
     Args:
-        page: the operation.
-        context: returns what every page of the admin site has.
+        pages: by what they are called at the end of their addresses.
+        keys: those that the user needs the rights on.
+        name: of their address, as `page_url` takes it.
+        *args: what is before the end of their addresses.
+    """
+    return [
+        {
+            "name": end,
+            "text": page.button,
+            "url": requests.page_url(page.request, name, *args, end),
+            "is_hidden": not page.is_possible,
+        }
+        for end, page in pages.items()
+        if requests.may(page.request, page.operation, *keys)
+    ]
+
+
+def confirm(page: ConfirmationPage, admin: requests.OwnPages, original: Any) -> HttpResponseBase:
+    """Show what an operation will do, or do it; `original` is what the page leads back to.
 
     Raises:
         KeyAccessDenied: the policy refused it after all.
     """
-    return errors_as_messages(page.request, page.back, lambda: _confirm(page, context))
-
-
-def errors_as_messages(
-    request: HttpRequest, back: str, view: Callable[[], HttpResponseBase]
-) -> HttpResponseBase:
-    """Return the response of a view, or go back with a message that says why there is none.
-
-    Raises:
-        KeyAccessDenied: the policy refused it, which is a 403.
-    """
-    try:
-        return view()
-    except (lifecycle.AliasRefused, ChangedMeanwhile) as error:
-        messages.error(request, str(error))
-        return redirect(request.path)
-    except KeyAccessDenied:
-        raise
-    except (EnvelopeError, ImproperlyConfigured) as error:
-        messages.error(request, str(error))
-        return redirect(back)
-
-
-def _confirm(page: ConfirmationPage, context: Callable[[], dict[str, Any]]) -> HttpResponse:
-    # Where it is not possible, a POST finds out from the call itself, which says why.
-    if page.request.method == "POST" and page.is_confirmed() and _is_done(page):
-        return redirect(page.back)
-    page.check()
-    common = context()
-    return TemplateResponse(
-        page.request,
-        page.template,
-        {
-            **common,
-            "title": page.title,
-            "page": page,
-            "consequences": page.consequences(),
-            "problem": page.problem,
-            "can_be_done": page.can_be_done,
-            "rows": page.rows or [],
-            "form": page.form,
-            "shown": page.etag(),
-            "back": page.back,
-            "media": common["media"] + page.form.media,
-        },
+    return requests.errors_as_messages(
+        page.request, page.back, lambda: _confirm(page, admin, original)
     )
 
 
-def _is_done(page: ConfirmationPage) -> bool:
-    try:
-        with if_unchanged(page.request, page.row, page.etag):
-            done = page.perform()
-    except ValidationError as error:
-        page.form.add_error(None, error)
-        return False
-    messages.success(page.request, done)
-    return True
+def _confirm(page: ConfirmationPage, admin: requests.OwnPages, original: Any) -> HttpResponse:
+    # Where it is not possible, a POST finds out from the call itself, which says why.
+    if page.request.method == "POST" and page.is_confirmed():
+        try:
+            with requests.if_unchanged(page.request, page.row, page.etag):
+                done = page.perform()
+        except ValidationError as error:
+            page.form.add_error(None, error)
+        else:
+            messages.success(page.request, done)
+            return redirect(page.back)
+    page.check()
+    context = {
+        **admin.own_context(page.request),
+        "original": original,
+        "title": page.title,
+        "page": page,
+        "consequences": page.consequences(),
+        "problem": page.problem,
+        "can_be_done": page.can_be_done,
+        "rows": page.rows or [],
+        "form": page.form,
+        "shown": page.etag(),
+        "media": admin.media + page.form.media,
+    }
+    return TemplateResponse(page.request, page.template, context)

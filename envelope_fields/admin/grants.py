@@ -12,6 +12,7 @@ from envelope_fields.admin.confirmation import ConfirmationForm, ConfirmationPag
 from envelope_fields.admin.requests import may_view
 from envelope_fields.grants import LastGrant, grant, list_grants, revoke
 from envelope_fields.grants.grantees import named_grantee, stored_grants
+from envelope_fields.lifecycle import Operation
 from envelope_fields.lifecycle.representation import in_words
 from envelope_fields.models import KeyGrant, MasterKey
 from envelope_fields.policy import Action
@@ -77,6 +78,7 @@ class RevokeForm(ConfirmationForm):
 class Grant(ConfirmationPage):
     """The form of a new grant on a key."""
 
+    operation = Operation.CREATE_GRANT
     form_class = GrantForm
 
     @property
@@ -84,7 +86,7 @@ class Grant(ConfirmationPage):
         return _("Grant rights on %(key)s") % {"key": self.row}
 
     def etag(self) -> str:
-        return ""  # two grants at once are no contradiction
+        return ""  # two grants at once do not contradict each other
 
     def consequences(self) -> list[str]:
         return []
@@ -105,6 +107,7 @@ class Grant(ConfirmationPage):
 class Revoke(ConfirmationPage):
     """Asks whether a grant is to be revoked."""
 
+    operation = Operation.REVOKE_GRANT
     form_class = RevokeForm
 
     @property

@@ -1,29 +1,25 @@
 """Blind indexes: the list, and the page of each, with the steps that are possible now."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase
-from django.urls import URLPattern, path
+from django.urls import URLPattern
 from django.utils.translation import gettext as _now, gettext_lazy as _
 
 from envelope_fields.admin import counts, requests, runs
-from envelope_fields.admin.confirmation import confirm
+from envelope_fields.admin.confirmation import buttons, confirm
 from envelope_fields.admin.counts import number_text
-from envelope_fields.admin.index_steps import STEPS, step_text
+from envelope_fields.admin.index_steps import STEPS
 from envelope_fields.census import CensusFailed, CensusRow
 from envelope_fields.census.indexes import missing_in
-from envelope_fields.conf import keys_database
 from envelope_fields.indexing import representation
 from envelope_fields.indexing.runs import runs_of_index
-from envelope_fields.lifecycle.keys import has_permission, open_keys
-from envelope_fields.models import BlindIndex, IndexState, RotationRun
+from envelope_fields.lifecycle.keys import open_keys
+from envelope_fields.models import BlindIndex, IndexState, MasterKey, RotationRun
 from envelope_fields.policy import Action
-
-RUNS_SHOWN = 5
 
 
 class IndexList(ChangeList):
@@ -46,22 +42,10 @@ class BlindIndexAdmin(requests.ReadOnlyAdmin):
     search_fields = ("label",)
     change_form_template = "admin/envelope_fields/blindindex/change_form.html"
     fields = (
-        "label",
-        "of_fields",
-        "state",
-        "state_changed_at",
-        "created_at",
-        "options",
-        "normalized",
-        "pinned",
-        "verified",
-    )
+        "label", "of_fields", "state", "state_changed_at", "created_at", "options", "normalized",
+        "pinned", "verified",
+    )  # fmt: skip
     readonly_fields = fields
-
-    class Media:
-        css: ClassVar = {"all": ["envelope_fields/admin.css"]}
-
-    # What is seen
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[BlindIndex]:
         return representation.indexes_of(open_keys(Action.DESCRIBE, request.user)).order_by("label")
@@ -118,12 +102,12 @@ class BlindIndexAdmin(requests.ReadOnlyAdmin):
 
     @admin.display(description=_("options"))
     def options(self, row: Any) -> str:
-        said = representation.index_content(row.standing)
-        texts = [_now("unique")] if said["unique"] else []
+        content = representation.index_content(row.standing)
+        texts = [_now("unique")] if content["unique"] else []
         for text, value in (
-            (_now("scope: %(value)s"), ", ".join(said["scope"])),
-            (_now("shared: %(value)s"), said["shared"]),
-            (_now("replaces: %(value)s"), said["replaces"]),
+            (_now("scope: %(value)s"), ", ".join(content["scope"])),
+            (_now("shared: %(value)s"), content["shared"]),
+            (_now("replaces: %(value)s"), content["replaces"]),
         ):
             texts += [text % {"value": value}] if value else []
         return "; ".join(texts) or "\N{EN DASH}"
@@ -135,36 +119,21 @@ class BlindIndexAdmin(requests.ReadOnlyAdmin):
         request.current_app = self.admin_site.name
         more = {
             "subtitle": row.label,
-            "steps": self._steps(request, row),
+            "steps": [each for each in self._steps(request, row) if not each["is_hidden"]],
             "versions": _versions(row),
             "count": row.count,
             "missing": _missing_text(row.standing),
-            **_runs(request, row.standing),
+            **runs.latest_context(request, _runs(request, row.standing)),
         }
         return super().render_change_form(request, {**context, **more}, *args, **kwargs)
 
-    def _steps(self, request: HttpRequest, row: Any) -> list[dict[str, str]]:
-        keys = [pin.master_key for pin in row.standing.pins]
-        return [
-            {
-                "name": name,
-                "text": step_text(name),
-                "url": requests.page_url(request, "blindindex_step", row.pk, name),
-            }
-            for name, page in STEPS.items()
-            if page.is_possible(row.standing) and requests.may(request, page.operation_of, *keys)
-        ]
-
-    # What may be done
+    def _steps(self, request: HttpRequest, row: Any) -> list[dict[str, Any]]:
+        pages = {name: page(request, row.standing, "") for name, page in STEPS.items()}
+        return buttons(pages, _keys_of(row.standing), "blindindex_step", row.pk)
 
     def get_urls(self) -> list[URLPattern]:
-        step = self.admin_site.admin_view(self.step_view)
-        # A worker must not begin with a run before every connection can read that it goes on.
-        alone = transaction.non_atomic_requests(keys_database())(step)
-        return [
-            path("<int:pk>/steps/<str:name>/", alone, name="envelope_fields_blindindex_step"),
-            *super().get_urls(),
-        ]
+        step = self.own_path("<int:pk>/steps/<str:name>/", self.step_view, "step")
+        return [step, *super().get_urls()]
 
     def step_view(self, request: HttpRequest, pk: int, name: str) -> HttpResponseBase:
         """Ask before something is done with an index, or do it."""
@@ -172,27 +141,15 @@ class BlindIndexAdmin(requests.ReadOnlyAdmin):
         if page is None or row is None or not self.has_view_permission(request):
             raise Http404
         found = representation.standing(row)
-        keys = [pin.master_key for pin in found.pins]
-        if not requests.may(request, page.operation_of, *keys):
-            refused = (key for key in keys if not requests.may(request, page.operation_of, key))
-            raise requests.refuse(request, page.operation_of.action, next(refused, None))
+        requests.require(request, page.operation, *_keys_of(found))
         if found.field is None:
             raise Http404
-        request.current_app = self.admin_site.name
         back = requests.page_url(request, "blindindex_change", row.pk)
+        return confirm(page(request, found, back), self, row.label)
 
-        def url(run: RotationRun) -> str:
-            return runs.url_of_run(request, run) or back
 
-        return confirm(
-            page(request, found, back, url),
-            lambda: {
-                **self.admin_site.each_context(request),
-                "opts": self.opts,
-                "original": row.label,
-                "media": self.media,
-            },
-        )
+def _keys_of(found: representation.Standing) -> list[MasterKey]:
+    return [pin.master_key for pin in found.pins]
 
 
 def _rows_of(row: Any) -> list[CensusRow]:
@@ -226,9 +183,6 @@ def _missing_text(found: representation.Standing) -> str:
         return "\N{EN DASH}"
 
 
-def _runs(request: HttpRequest, found: representation.Standing) -> dict[str, Any]:
-    """Return the latest runs of an index, and the one that is not over."""
-    latest: list[RotationRun] = []
-    if found.field is not None and has_permission(request.user, "view_rotationrun"):
-        latest = list(runs_of_index(found.field)[:RUNS_SHOWN])
-    return runs.latest_context(request, latest)
+def _runs(request: HttpRequest, found: representation.Standing) -> QuerySet[RotationRun] | None:
+    may_see = found.field is not None and requests.may_view_runs(request)
+    return runs_of_index(found.field) if may_see else None

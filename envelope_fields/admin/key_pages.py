@@ -1,41 +1,33 @@
 """What a key has beside its form: operations, versions, values, rotations, grants and events."""
 
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from django.contrib import admin
-from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponseBase
-from django.urls import URLPattern, path, reverse
+from django.urls import URLPattern
 from django.utils.translation import gettext as _
 
 from envelope_fields.admin import counts, grants, requests, runs
 from envelope_fields.admin.confirmation import ConfirmationPage, confirm
 from envelope_fields.admin.operations import KEY_OPERATIONS, key_page
-from envelope_fields.admin.rotation_start import StartRotation, can_start
+from envelope_fields.admin.starts import StartRotation, can_start
 from envelope_fields.audit import uses as key_uses
 from envelope_fields.audit.events import actor_text
-from envelope_fields.conf import keys_database
 from envelope_fields.exceptions import MasterKeyNotFound
 from envelope_fields.indexing.representation import pinned_to
-from envelope_fields.jobs.representation import progress_of
 from envelope_fields.jobs.runs import runs_about
 from envelope_fields.lifecycle import Operation, possible_operations
 from envelope_fields.lifecycle.keys import find_master_key, numbered_version
 from envelope_fields.lifecycle.representation import further_wraps_of, opening_text, version_content
-from envelope_fields.models import AuditEvent, MasterKey, MasterKeyVersion, RotationRun
+from envelope_fields.models import AuditEvent, KeyGrant, MasterKey
 from envelope_fields.policy import Action
 
 EVENTS_SHOWN = 10
 VERSIONS_SHOWN = 50
-RUNS_SHOWN = 5
-
-Url = Callable[..., str]
 
 
-class KeyPages(admin.ModelAdmin):  # type: ignore[type-arg]
+class KeyPages(requests.OwnPages):
     """The confirmation pages of a key; what is refused is in the audit trail."""
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -44,35 +36,18 @@ class KeyPages(admin.ModelAdmin):  # type: ignore[type-arg]
         return obj is None or Action.DESCRIBE in requests.policy_allows(request, obj)
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view
-        prefix = "envelope_fields_masterkey"
-        operation = view(self.operation_view)
-        patterns = [
-            path("<uuid:pk>/operations/<str:name>/", operation, name=f"{prefix}_operation"),
-            path(
-                "<uuid:pk>/versions/<int:number>/<str:name>/",
-                operation,
-                name=f"{prefix}_version_operation",
-            ),
-            path(
-                "<uuid:pk>/rotations/add/",
-                view(self.start_view),
-                name=f"{prefix}_start_rotation",
-            ),
-            path("<uuid:pk>/grants/add/", view(self.grant_view), name=f"{prefix}_grant"),
-            path(
-                "<uuid:pk>/grants/<int:number>/revoke/",
-                view(self.revoke_view),
-                name=f"{prefix}_revoke",
-            ),
-            *super().get_urls(),
-        ]
-        # What is done is committed by itself: what is destroyed must not come back with a request's
-        # transaction (ATOMIC_REQUESTS), and keys of a database of their own take none around them.
-        alone = transaction.non_atomic_requests(keys_database())
+        patterns = super().get_urls()
         for pattern in patterns:
-            pattern.callback = alone(pattern.callback)
-        return patterns
+            pattern.callback = requests.committed_by_itself(pattern.callback)
+        of_version, of_grants = "<uuid:pk>/versions/<int:number>", "<uuid:pk>/grants"
+        return [
+            self.own_path("<uuid:pk>/operations/<str:name>/", self.operation_view, "operation"),
+            self.own_path(f"{of_version}/<str:name>/", self.operation_view, "version_operation"),
+            self.own_path("<uuid:pk>/rotations/add/", self.start_view, "start_rotation"),
+            self.own_path(f"{of_grants}/add/", self.grant_view, "grant"),
+            self.own_path(f"{of_grants}/<int:number>/revoke/", self.revoke_view, "revoke"),
+            *patterns,
+        ]
 
     def operation_view(
         self, request: HttpRequest, pk: Any, name: str, number: int | None = None
@@ -83,54 +58,36 @@ class KeyPages(admin.ModelAdmin):  # type: ignore[type-arg]
             raise Http404
         key = self._permitted(request, pk, operation)
         row: Any = key if number is None else numbered_version(key, number)
-        if row is None:
-            raise Http404
-        back = self._url("change", key)
-        return self._confirm(key_page(operation)(operation, request, row, back), key)
+        return self._confirm(key_page(operation), request, key, row)
 
     def grant_view(self, request: HttpRequest, pk: Any) -> HttpResponseBase:
         """Grant rights on a key."""
-        operation = Operation.CREATE_GRANT
-        key = self._permitted(request, pk, operation)
-        return self._confirm(grants.Grant(operation, request, key, self._url("change", key)), key)
+        key = self._permitted(request, pk, Operation.CREATE_GRANT)
+        return self._confirm(grants.Grant, request, key, key)
 
     def revoke_view(self, request: HttpRequest, pk: Any, number: int) -> HttpResponseBase:
         """Revoke a grant on a key."""
-        operation = Operation.REVOKE_GRANT
-        key = self._permitted(request, pk, operation)
-        row = grants.found(key, number)
-        if row is None:
-            raise Http404
-        return self._confirm(grants.Revoke(operation, request, row, self._url("change", key)), key)
+        key = self._permitted(request, pk, Operation.REVOKE_GRANT)
+        return self._confirm(grants.Revoke, request, key, grants.found(key, number))
 
     def start_view(self, request: HttpRequest, pk: Any) -> HttpResponseBase:
         """Ask before the values under a key are moved, or have it done."""
         key = self._permitted(request, pk, Operation.START_ROTATION)
-        back = self._url("change", key)
+        return self._confirm(StartRotation, request, key, key)
 
-        def url(run: RotationRun) -> str:
-            seen = requests.may_view_runs(request, key)
-            return (seen and runs.url_of_run(request, run)) or back
-
-        return self._confirm(StartRotation(request, key, back, url), key)
-
-    def _confirm(self, page: ConfirmationPage, key: MasterKey) -> HttpResponseBase:
-        page.request.current_app = self.admin_site.name
-        return confirm(
-            page,
-            lambda: {
-                **self.admin_site.each_context(page.request),
-                "opts": self.opts,
-                "original": key,
-                "media": self.media,
-            },
-        )
+    def _confirm(
+        self, page: type[ConfirmationPage], request: HttpRequest, key: MasterKey, row: Any
+    ) -> HttpResponseBase:
+        """Ask before something is done to a key, or to what belongs to it, if there is such."""
+        if row is None:
+            raise Http404
+        back = requests.page_url(request, "masterkey_change", key.pk)
+        return confirm(page(request, row, back), self, key)
 
     def _permitted(self, request: HttpRequest, pk: Any, operation: Operation) -> MasterKey:
         """Return a key to which the user may do something."""
         key = self._described(request, pk)
-        if not requests.may(request, operation, key):
-            raise requests.refuse(request, operation.action, key)
+        requests.require(request, operation, key)
         return key
 
     def _described(self, request: HttpRequest, pk: Any) -> MasterKey:
@@ -147,11 +104,6 @@ class KeyPages(admin.ModelAdmin):  # type: ignore[type-arg]
             raise requests.refuse(request, Action.DESCRIBE, key)
         return key
 
-    def _url(self, name: str, key: MasterKey, *args: Any) -> str:
-        return reverse(
-            f"{self.admin_site.name}:envelope_fields_masterkey_{name}", args=[key.pk, *args]
-        )
-
 
 def found_key(pk: Any) -> MasterKey | None:
     """Return the key that an address names, for every user; None where there is none."""
@@ -161,14 +113,14 @@ def found_key(pk: Any) -> MasterKey | None:
         return None
 
 
-def content(request: HttpRequest, key: MasterKey, url: Url) -> dict[str, Any]:
+def content(request: HttpRequest, key: MasterKey) -> dict[str, Any]:
     """Return what the template of the page needs beside the form."""
     count = counts.for_a_page()
     rows = count.under(key)
     may_grant = requests.may(request, Operation.CREATE_GRANT, key)
     return {
-        "operations": _buttons(request, key, key, lambda name: url("operation", key, name)),
-        "versions": _versions(request, key, count, url),
+        "operations": _buttons(request, key, key, "masterkey_operation", key.pk),
+        "versions": _versions(request, key, count),
         "count": count,
         "total": counts.total_under(count, key),
         "chart": counts.chart(rows),
@@ -176,48 +128,41 @@ def content(request: HttpRequest, key: MasterKey, url: Url) -> dict[str, Any]:
         "last_use": key_uses.last_use(key),
         "last_use_by_kms": key_uses.last_use_by_kms(key),
         "indexes": _indexes(request, key, count),
-        "grants": _grants(request, key, url),
-        "grant_url": url("grant", key) if may_grant else None,
-        **_rotations(request, key, url("start_rotation", key)),
+        "grants": _grants(request, key),
+        "grant_url": requests.page_url(request, "masterkey_grant", key.pk) if may_grant else None,
+        **_rotations(request, key),
         **_events(request, key),
     }
 
 
 def _buttons(
-    request: HttpRequest, key: MasterKey, row: Any, url: Callable[[str], str]
+    request: HttpRequest, key: MasterKey, row: Any, name: str, *args: Any
 ) -> list[dict[str, str]]:
     """Return the operations that change something now and that the user may do."""
     possible = possible_operations(row, is_current=False)  # the current version gets no buttons
     return [
-        {"url": url(name), "name": name, "text": str(operation.button)}
-        for name, operation in KEY_OPERATIONS.items()
-        if operation in possible and requests.may(request, operation, key)
+        {"url": requests.page_url(request, name, *args, end), "name": end, "text": str(each.button)}
+        for end, each in KEY_OPERATIONS.items()
+        if each in possible and requests.may(request, each, key)
     ]
 
 
-def _versions(
-    request: HttpRequest, key: MasterKey, count: counts.Count, url: Url
-) -> list[dict[str, Any]]:
+def _versions(request: HttpRequest, key: MasterKey, count: counts.Count) -> list[dict[str, Any]]:
     rows = list(key.versions.using(key._state.db).order_by("-number")[:VERSIONS_SHOWN])
     current, further = key.current_version, further_wraps_of(rows)
     for row in rows:
         row.master_key = key
+    at = "masterkey_version_operation", key.pk
     return [
         {
             **version_content(row, further, is_current=row == current),
             "state": row.get_state_display(),
             "unopened": opening_text(row),
             "values": counts.total_under(count, row),
-            "operations": [] if row == current else _of_version(request, key, row, url),
+            "operations": ([] if row == current else _buttons(request, key, row, *at, row.number)),
         }
         for row in rows
     ]
-
-
-def _of_version(
-    request: HttpRequest, key: MasterKey, row: MasterKeyVersion, url: Url
-) -> list[dict[str, str]]:
-    return _buttons(request, key, row, lambda name: url("version_operation", key, row.number, name))
 
 
 def _indexes(request: HttpRequest, key: MasterKey, count: counts.Count) -> list[dict[str, Any]]:
@@ -241,35 +186,20 @@ def _rows_in(count: counts.Count, key: MasterKey, label: str) -> int:
     return counts.total(rows)
 
 
-def _rotations(request: HttpRequest, key: MasterKey, start_url: str) -> dict[str, Any]:
+def _rotations(request: HttpRequest, key: MasterKey) -> dict[str, Any]:
     """Return the latest runs of a key, the one that is not over, and where another is started."""
     may_see = requests.may_view_runs(request, key)
     may_start = requests.may(request, Operation.START_ROTATION, key) and can_start(key)
-    latest = _latest_runs(request, key) if may_see else []
-    active = next((each for each in latest if not each["is_over"]), None)
+    latest = runs.latest_context(request, runs_about(key) if may_see else None)
+    start_url = requests.page_url(request, "masterkey_start_rotation", key.pk)
     return {
-        "rotations": latest if may_see or may_start else None,
-        "run": active,
-        "live_url": active["live_url"] if active else "",
+        **latest,
         "start_url": start_url if may_start else "",
         "start_text": Operation.START_ROTATION.button,
-        "rotations_url": _list_url(request, "rotationrun", key.pk) if latest else "",
-        "no_rotations": _("Nothing has been moved yet."),
+        "rotations_url": _list_url(request, "rotationrun", key.pk) if latest["rotations"] else "",
+        "runs_title": _("Rotation of stored values"),
+        "no_rotations": latest["no_rotations"] and _("Nothing has been moved yet."),
     }
-
-
-def _latest_runs(request: HttpRequest, key: MasterKey) -> list[dict[str, Any]]:
-    latest = list(runs_about(key)[:RUNS_SHOWN])
-    return [
-        {
-            **runs.representation(run, progress),
-            "row": run,
-            "who": actor_text(run),
-            "url": runs.url_of_run(request, run),
-            "live_url": runs.url_of_run(request, run, "progress"),
-        }
-        for run, progress in zip(latest, progress_of(latest), strict=True)
-    ]
 
 
 def _events(request: HttpRequest, key: MasterKey) -> dict[str, Any]:
@@ -286,12 +216,16 @@ def _list_url(request: HttpRequest, model: str, key: Any) -> str:
     return listed and f"{listed}?{urlencode({'key': str(key)})}"
 
 
-def _grants(request: HttpRequest, key: MasterKey, url: Url) -> list[dict[str, Any]] | None:
+def _grants(request: HttpRequest, key: MasterKey) -> list[dict[str, Any]] | None:
     """Return the grants on a key; None where the user may not see them."""
     if not requests.may_view(request, "keygrant", key):
         return None
     may_revoke = requests.may(request, Operation.REVOKE_GRANT, key)
     return [
-        {**each, "revoke_url": url("revoke", key, each["grant"].pk) if may_revoke else ""}
+        {**each, "revoke_url": _revoke_url(request, key, each["grant"]) if may_revoke else ""}
         for each in grants.listed_on(key)
     ]
+
+
+def _revoke_url(request: HttpRequest, key: MasterKey, grant: KeyGrant) -> str:
+    return requests.page_url(request, "masterkey_revoke", key.pk, grant.pk)

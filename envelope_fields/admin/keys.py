@@ -15,7 +15,6 @@ from django.views.decorators.csrf import csrf_protect
 
 from envelope_fields import lifecycle
 from envelope_fields.admin import counts, requests
-from envelope_fields.admin.confirmation import errors_as_messages
 from envelope_fields.admin.key_pages import KeyPages, content, found_key
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import KeyAccessDenied
@@ -43,16 +42,13 @@ class DueFilter(admin.SimpleListFilter):
         return keys
 
 
-class KeyList(admin.ModelAdmin):  # type: ignore[type-arg]  # as ModelAdmin
+class KeyList(requests.OwnPages):
     """The keys that one may see, with their versions, and with how many values are under them."""
 
     list_display = ("name", "state", "versions", "rotated", "next_due")
     list_filter = ("state", "managed_by", DueFilter)
     search_fields = ("alias", "description")
     ordering = ("alias", "pk")
-    list_per_page = 50
-    show_full_result_count = False
-    actions = None
     change_list_template = "admin/envelope_fields/masterkey/change_list.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[MasterKey]:
@@ -113,19 +109,8 @@ class MasterKeyAdmin(KeyPages, KeyList):
     change_form_template = "admin/envelope_fields/masterkey/change_form.html"
     fields = ("alias", "description", "rotation_period", "application_use")
     _READ: ClassVar = (
-        "id",
-        "state",
-        "managed_by",
-        "creator",
-        "in_service",
-        "root_key",
-        "created_at",
-    )
-
-    class Media:
-        css: ClassVar = {"all": ["envelope_fields/admin.css"]}
-
-    # What may be done
+        "id", "state", "managed_by", "creator", "in_service", "root_key", "created_at",
+    )  # fmt: skip
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         if obj is None:
@@ -148,8 +133,6 @@ class MasterKeyAdmin(KeyPages, KeyList):
             return self.fields
         over = [name for name in ("deletion_at", "destroyed_at") if getattr(obj, name)]
         return ("alias", "description", "rotation_period", "application_use", *self._READ, *over)
-
-    # The page
 
     @admin.display(description=_("made by"))
     def creator(self, key: MasterKey) -> str:
@@ -177,7 +160,7 @@ class MasterKeyAdmin(KeyPages, KeyList):
     ) -> Any:
         # Without the transaction that Django puts around it: keys that have a database of their
         # own change in transactions of their own (law 3).
-        return errors_as_messages(
+        return requests.errors_as_messages(
             request,
             request.path,
             lambda: self._changeform_view(request, object_id, form_url, extra_context),
@@ -207,7 +190,7 @@ class MasterKeyAdmin(KeyPages, KeyList):
             request.current_app = self.admin_site.name
             # Sent again with what is wrong, it goes by what its reader saw first.
             seen = request.POST.get(requests.NAME) or requests.etag_of(obj)
-            context = {**context, **content(request, obj, self._url), requests.NAME: seen}
+            context = {**context, **content(request, obj), requests.NAME: seen}
         return super().render_change_form(request, context, *args, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: MasterKey, form: Any, change: bool) -> None:

@@ -15,11 +15,10 @@ from django.utils.formats import date_format
 from django.utils.timezone import template_localtime  # type: ignore[attr-defined]  # not in the stubs
 from django.utils.translation import gettext as _, gettext_lazy
 
-from envelope_fields import lifecycle
+from envelope_fields import databases, lifecycle
 from envelope_fields.admin.confirmation import ConfirmationForm, KeyConfirmation, text_input
 from envelope_fields.admin.counts import values_text
 from envelope_fields.audit.uses import last_use, last_use_by_kms
-from envelope_fields.databases import clock
 from envelope_fields.lifecycle import Operation, certificates
 from envelope_fields.lifecycle.parameters import CONFIRM
 from envelope_fields.lifecycle.representation import as_utc
@@ -28,8 +27,10 @@ from envelope_fields.models import MasterKey, MasterKeyVersion
 
 
 class Rotate(KeyConfirmation):
+    operation = Operation.ROTATE
+
     def consequences(self) -> list[str]:
-        newest = self.key.versions.using(self.key._state.db).latest("number")
+        newest = self.row.versions.using(self.row._state.db).latest("number")
         return [
             _(
                 "Version %(number)d is made and becomes current: from now on, values are written "
@@ -50,15 +51,19 @@ class Rotate(KeyConfirmation):
                 "%(key)s has version %(number)d, which this process may not open. It becomes "
                 "current when one that may runs: python manage.py open_master_key_versions"
             )
-        return text % {"key": self.key, "number": result.number}
+        return text % {"key": self.row, "number": result.number}
 
 
 class Enable(KeyConfirmation):
+    operation = Operation.ENABLE
+
     def consequences(self) -> list[str]:
         return [self.of_values(_("%(values)s can be read again.")), self.when_it_holds()]
 
 
 class Disable(KeyConfirmation):
+    operation = Operation.DISABLE
+
     def consequences(self) -> list[str]:
         lines = [self.of_values(_("%(values)s cannot be read until it is enabled again."))]
         if isinstance(self.row, MasterKey):
@@ -69,6 +74,8 @@ class Disable(KeyConfirmation):
 class MoveAlias(KeyConfirmation):
     """What names the alias is written under this key from then on."""
 
+    operation = Operation.MOVE_ALIAS
+
     def consequences(self) -> list[str]:
         lines = [
             _("Fields that name the alias write under this key from now on."),
@@ -78,9 +85,9 @@ class MoveAlias(KeyConfirmation):
             ),
             self.of_values(_("%(values)s under this key stay readable.")),
         ]
-        if self.key.alias:
+        if self.row.alias:
             text = _("No key has the alias %(alias)s then: fields that name it cannot write.")
-            lines.append(text % {"alias": self.key.alias})
+            lines.append(text % {"alias": self.row.alias})
         return [*lines, self.when_it_holds()]
 
     def message(self, result: None) -> str:
@@ -125,6 +132,7 @@ class ScheduleDeletionForm(TypedNameForm):
 
 
 class ScheduleDeletion(KeyConfirmation):
+    operation = Operation.SCHEDULE_DELETION
     form_class = ScheduleDeletionForm
 
     @property
@@ -162,6 +170,8 @@ class ScheduleDeletion(KeyConfirmation):
 
 
 class CancelDeletion(KeyConfirmation):
+    operation = Operation.CANCEL_DELETION
+
     def consequences(self) -> list[str]:
         return [_("It will not be destroyed."), _("It stays disabled until it is enabled again.")]
 
@@ -185,6 +195,7 @@ class ShredForm(TypedNameForm):
 
 
 class Shred(KeyConfirmation):
+    operation = Operation.SHRED
     form_class = ShredForm
 
     @cached_property
@@ -193,15 +204,16 @@ class Shred(KeyConfirmation):
 
     @property
     def is_ready(self) -> bool:
-        return self.ready_at is not None and self.ready_at <= clock.now()
+        return self.ready_at is not None and self.ready_at <= databases.now()
 
     def initial(self) -> dict[str, Any]:
         return {"counted": [list(each) for each in certificates.counted_fields(self.rows or [])]}
 
     def consequences(self) -> list[str]:
+        lookups = certificates.lookups_text(certificates.ended_lookups(self.rows or []))
         return [
             self.of_values(_("It is destroyed permanently, together with: %(values)s.")),
-            certificates.lookups_text(certificates.ended_lookups(self.rows or [])),
+            *([lookups] if lookups else []),
             _kms_text(last_use_by_kms(self.row)),
             _(
                 "Backups remain: the values can be read until the last backup of the wrapped key "
@@ -269,17 +281,11 @@ def _time(moment: Any) -> str:
 
 
 _PAGES: dict[Operation, type[KeyConfirmation]] = {
-    Operation.ROTATE: Rotate,
-    Operation.ENABLE: Enable,
-    Operation.DISABLE: Disable,
-    Operation.MOVE_ALIAS: MoveAlias,
-    Operation.SCHEDULE_DELETION: ScheduleDeletion,
-    Operation.CANCEL_DELETION: CancelDeletion,
-    Operation.SHRED: Shred,
+    page.operation: page
+    for page in (Rotate, Enable, Disable, MoveAlias, ScheduleDeletion, CancelDeletion, Shred)
 }
 
-# By the names in addresses, in the order of the buttons. An operation on keys that has no page here
-# is asked about in the words of the registry.
+# By the names in addresses, in the order of the buttons.
 KEY_OPERATIONS = {
     str(operation): operation
     for operation in Operation
@@ -288,4 +294,5 @@ KEY_OPERATIONS = {
 
 
 def key_page(operation: Operation) -> type[KeyConfirmation]:
-    return _PAGES.get(operation, KeyConfirmation)
+    """Return the page of an operation; without one of its own, it has the registry's words."""
+    return _PAGES.get(operation) or type("Page", (KeyConfirmation,), {"operation": operation})

@@ -13,19 +13,23 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
-from typing import Any
+from typing import Any, ClassVar
 
-from django.contrib import admin
-from django.core.exceptions import PermissionDenied
+from django.contrib import admin, messages
+from django.core.exceptions import ImproperlyConfigured, PermissionDenied
+from django.db import Error, connections, transaction
 from django.db.models import Model
-from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
+from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import redirect
+from django.urls import NoReverseMatch, URLPattern, path, reverse
 from django.utils.translation import gettext as _
 
 from envelope_fields import models
-from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.conf import keys_database
+from envelope_fields.databases.errors import advice
+from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied
 from envelope_fields.jobs.runs import runs_about
-from envelope_fields.lifecycle import Operation, expecting
+from envelope_fields.lifecycle import AliasRefused, Operation, expecting
 from envelope_fields.lifecycle.keys import actions_on, has_permission, record_denial
 from envelope_fields.policy import Action
 
@@ -47,12 +51,47 @@ class ChangedMeanwhile(EnvelopeError):
     """What a page showed is not so any more."""
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Rows that are shown: no user adds, changes or deletes them, superusers neither."""
+class OwnPages(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Rows with pages beside those of Django's admin."""
 
     actions = None
     list_per_page = 50
     show_full_result_count = False
+
+    class Media:
+        css: ClassVar = {"all": ["envelope_fields/admin.css"]}
+
+    def own_path(self, route: str, view: Callable[..., Any], name: str) -> URLPattern:
+        """Return the address of a page; `page_url` finds it by its name."""
+
+        def on_this_site(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            request.current_app = self.admin_site.name
+            return view(request, *args, **kwargs)
+
+        return path(
+            route,
+            committed_by_itself(self.admin_site.admin_view(on_this_site)),
+            name=f"envelope_fields_{self.opts.model_name}_{name}",
+        )
+
+    def own_context(self, request: HttpRequest) -> dict[str, Any]:
+        """Return what the template of each page needs."""
+        return {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media}
+
+
+def committed_by_itself(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep a view out of the transaction of its request (ATOMIC_REQUESTS).
+
+    What it destroys must not come back with that, and a worker must not begin with a run before
+    every connection can read that it goes on. Keys of a database of their own take no transaction
+    around theirs.
+    """
+    alone: Callable[..., Any] = transaction.non_atomic_requests(keys_database())(view)
+    return alone
+
+
+class ReadOnlyAdmin(OwnPages):
+    """Rows that are shown: no user adds, changes or deletes them, superusers neither."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -96,11 +135,22 @@ def may_view(
     return permitted and action in policy_allows(request, key)
 
 
-def may_view_runs(request: HttpRequest, key: models.MasterKey) -> bool:
-    """Whether the user sees the rotations of a key's values; who may change them does."""
+def may_view_runs(request: HttpRequest, *keys: models.MasterKey) -> bool:
+    """Whether the user sees runs, and that on some keys; who may change them does."""
     changes = has_permission(request.user, Operation.PAUSE_ROTATION.codename)
     seen = changes or has_permission(request.user, "view_rotationrun")
-    return seen and Action.DESCRIBE in policy_allows(request, key)
+    return seen and all(Action.DESCRIBE in policy_allows(request, key) for key in keys)
+
+
+def require(request: HttpRequest, operation: Operation, *keys: models.MasterKey) -> None:
+    """Return if the user may do an operation, as `may` says.
+
+    Raises:
+        PermissionDenied: they may not, which is recorded of the first key that is in the way.
+    """
+    if not may(request, operation, *keys):
+        refused = (key for key in keys if not may(request, operation, key))
+        raise refuse(request, operation.action, next(refused, None))
 
 
 def refuse(
@@ -111,16 +161,36 @@ def refuse(
     return PermissionDenied()
 
 
+def errors_as_messages(
+    request: HttpRequest, back: str, view: Callable[[], HttpResponseBase]
+) -> HttpResponseBase:
+    """Return the response of a view, or go back with a message that says why there is none.
+
+    Raises:
+        KeyAccessDenied: the policy refused it, which is a 403.
+    """
+    try:
+        return view()
+    except (AliasRefused, ChangedMeanwhile) as error:
+        messages.error(request, str(error))
+        return redirect(request.path)
+    except KeyAccessDenied:
+        raise
+    except (EnvelopeError, ImproperlyConfigured) as error:
+        messages.error(request, str(error))
+        return redirect(back)
+    except Error as error:
+        why = advice(error, keys_database(), otherwise="")
+        if not why or request.method != "POST" or connections[keys_database()].in_atomic_block:
+            raise  # a page that is only shown would come back to itself
+        messages.error(request, why)
+        return redirect(back)
+
+
 def page_url(request: HttpRequest, page: str, *args: Any) -> str:
-    """Return the address of a page of this app on the site of a request.
+    """Return the address of a page, such as `rotationrun_change`, on the site of a request.
 
-    Args:
-        request: its `current_app` is the name of the site.
-        page: model and page, such as `rotationrun_change`.
-        *args: what the address is made with.
-
-    Returns:
-        The address; empty where the site does not have the model.
+    It is empty where the site, whose name is the `current_app` of the request, has no such page.
     """
     site: Any = getattr(request, "current_app", None)
     try:

@@ -1,31 +1,35 @@
-"""Rotations of stored values: the list of runs, and the page of each, where it is watched."""
+"""Rotations of stored values: the list of runs, and the page of each, where it is watched.
 
-from typing import Any, ClassVar
+And what can be done with a run, as it is confirmed: it is paused, resumed or cancelled.
+"""
+
+from functools import cached_property
+from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _now, gettext_lazy as _
 
-from envelope_fields.admin import requests, run_operations, runs
-from envelope_fields.admin.confirmation import confirm
-from envelope_fields.admin.counts import number_text
-from envelope_fields.admin.limits import limits_text
+from envelope_fields import rotation
+from envelope_fields.admin import requests, runs
+from envelope_fields.admin.confirmation import ConfirmationPage, buttons, confirm
+from envelope_fields.admin.counts import number_text, values_text
+from envelope_fields.admin.starts import worker_problem
 from envelope_fields.audit.events import actor_text
-from envelope_fields.conf import keys_database
+from envelope_fields.jobs.dispatch import dispatch_resume
 from envelope_fields.jobs.representation import KEYS_SHOWN, key_contents, progress_of, run_title
 from envelope_fields.jobs.runs import all_runs, keys_of, runs_about, runs_of
+from envelope_fields.lifecycle import Operation
 from envelope_fields.lifecycle.keys import open_keys
-from envelope_fields.models import MasterKey, RotationRun
+from envelope_fields.models import MasterKey, RotationKind, RotationRun, RotationState
 from envelope_fields.policy import Action
-from envelope_fields.rotation import progress
 
 KEYS_OFFERED = 30
 
@@ -72,25 +76,12 @@ class RotationRunAdmin(requests.ReadOnlyAdmin):
     search_help_text = _("Key or actor")
     change_form_template = "admin/envelope_fields/rotationrun/change_form.html"
     fields = (
-        "master_key",
-        "kind",
-        "versions",
-        "fields_moved",
-        "limited",
-        "who",
-        "created_at",
-        "id",
-    )
+        "master_key", "kind", "versions", "fields_moved", "limited", "who", "created_at", "id",
+    )  # fmt: skip
     readonly_fields = (*fields, "key", "finished_at")
 
-    class Media:
-        css: ClassVar = {"all": ["envelope_fields/admin.css"]}
-
-    # What is seen
-
     def get_queryset(self, request: HttpRequest) -> QuerySet[RotationRun]:
-        seen = open_keys(Action.DESCRIBE, request.user)
-        return runs_of(seen)
+        return runs_of(open_keys(Action.DESCRIBE, request.user))
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         several = obj is not None and obj.master_key_id is None
@@ -105,22 +96,13 @@ class RotationRunAdmin(requests.ReadOnlyAdmin):
     ) -> Any:
         run = kwargs["obj"]
         request.current_app = self.admin_site.name
-        shown, keys = self._representation(request, run), keys_of(run)
-        operations = [
-            {
-                "name": name,
-                "text": operation.button,
-                "url": runs.url_of_run(request, run, "operation", name),
-                "is_hidden": name not in shown["operations"],
-            }
-            for name, operation in run_operations.RUN_OPERATIONS.items()
-            if requests.may(request, operation, *keys)
-        ]
         more = {
             "subtitle": runs.run_text(run),
-            "run": shown,
+            "run": _representation(request, run),
             "live_url": runs.url_of_run(request, run, "progress"),
-            "operations": operations,
+            "operations": buttons(
+                _pages(request, run), keys_of(run), "rotationrun_operation", run.pk
+            ),
             "failures_shown": runs.FAILURES_SHOWN,
             "keys": [
                 {**each, "url": requests.page_url(request, "masterkey_change", each["id"])}
@@ -139,9 +121,7 @@ class RotationRunAdmin(requests.ReadOnlyAdmin):
         progress = run.progress
         return format_html(
             '<progress value="{}" max="{}" aria-label="{}"></progress> {}',
-            str(
-                progress.total - progress.remaining
-            ),  # as text, since a number would be written as people do
+            str(progress.total - progress.remaining),  # as text: a number would be as people write
             str(progress.total or 1),
             _now("moved"),
             runs.done_text(run, progress),
@@ -168,54 +148,32 @@ class RotationRunAdmin(requests.ReadOnlyAdmin):
 
     @admin.display(description=_("limits"))
     def limited(self, run: RotationRun) -> str:
-        return limits_text(run)
-
-    # What may be done
+        return runs.limits_text(run)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         if not super().has_view_permission(request, obj):
             return False
         return obj is None or self._refused_key(request, obj) is None
 
-    # Operations, and what the script on the page asks for
-
     def get_urls(self) -> list[URLPattern]:
-        view, prefix = self.admin_site.admin_view, "envelope_fields_rotationrun"
-        # A worker must not begin with a run before every connection can read that it goes on.
-        operation = transaction.non_atomic_requests(keys_database())(view(self.operation_view))
         return [
-            path("<uuid:pk>/progress/", view(self.progress_view), name=f"{prefix}_progress"),
-            path("<uuid:pk>/operations/<str:name>/", operation, name=f"{prefix}_operation"),
+            self.own_path("<uuid:pk>/progress/", self.progress_view, "progress"),
+            self.own_path("<uuid:pk>/operations/<str:name>/", self.operation_view, "operation"),
             *super().get_urls(),
         ]
 
     def progress_view(self, request: HttpRequest, pk: UUID) -> JsonResponse:
         """Return how far a run is."""
-        return JsonResponse(self._representation(request, self._seen(request, pk)))
+        return JsonResponse(_representation(request, self._seen(request, pk)))
 
     def operation_view(self, request: HttpRequest, pk: UUID, name: str) -> HttpResponseBase:
         """Ask before an operation on a run, or do it."""
-        operation = run_operations.RUN_OPERATIONS.get(name)
-        if operation is None:
+        if name not in RUN_OPERATIONS:
             raise Http404
         run = self._seen(request, pk)
-        keys = keys_of(run)
-        if not requests.may(request, operation, *keys):
-            refused = (key for key in keys if not requests.may(request, operation, key))
-            raise requests.refuse(request, operation.action, next(refused, None))
-        request.current_app = self.admin_site.name
-        page = run_operations.run_page(operation)(
-            operation, request, run, runs.url_of_run(request, run)
-        )
-        return confirm(
-            page,
-            lambda: {
-                **self.admin_site.each_context(request),
-                "opts": self.opts,
-                "original": runs.run_text(run),
-                "media": self.media,
-            },
-        )
+        page = RUN_OPERATIONS[name](request, run, runs.url_of_run(request, run))
+        requests.require(request, page.operation, *keys_of(run))
+        return confirm(page, self, runs.run_text(run))
 
     def _seen(self, request: HttpRequest, pk: UUID) -> RotationRun:
         """Return a run that the user may see; what is tried with others is in the trail."""
@@ -236,8 +194,106 @@ class RotationRunAdmin(requests.ReadOnlyAdmin):
         allowed = requests.policies_allow(request, keys)
         return next((key for key in keys if Action.DESCRIBE not in allowed[key.pk]), None)
 
-    def _representation(self, request: HttpRequest, run: RotationRun) -> dict[str, Any]:
-        return {
-            **runs.full_representation(run, progress(run)),
-            "operations": run_operations.possible_run_operations(run),
-        }
+
+def _representation(request: HttpRequest, run: RotationRun) -> dict[str, Any]:
+    pages = _pages(request, run)
+    return {
+        **runs.full_representation(run, rotation.progress(run)),
+        "operations": [name for name, page in pages.items() if page.is_possible],
+    }
+
+
+def _pages(request: HttpRequest, run: RotationRun) -> dict[str, ConfirmationPage]:
+    return {name: page(request, run, "") for name, page in RUN_OPERATIONS.items()}
+
+
+# -- What can be done with a run -------------------------------------------------------------------
+
+
+class RunConfirmation(ConfirmationPage):
+    """An operation on a run."""
+
+    @property
+    def title(self) -> str:
+        return f"{self.button}: {runs.run_text(self.row)}"
+
+    @cached_property
+    def progress(self) -> rotation.Progress:
+        return rotation.progress(self.row)
+
+    @property
+    def is_possible(self) -> bool:
+        return bool(self.row.is_active)
+
+    @property
+    def standing(self) -> str:
+        text = _now("The run is %(state)s: there is nothing to do here.")
+        return text % {"state": self.row.get_state_display()}
+
+    def so_far(self) -> str:
+        return _now("So far: %(done)s.") % {"done": runs.done_text(self.row, self.progress)}
+
+
+class Pause(RunConfirmation):
+    operation = Operation.PAUSE_ROTATION
+
+    @property
+    def is_possible(self) -> bool:
+        return self.row.state in (RotationState.PENDING, RotationState.RUNNING)
+
+    def consequences(self) -> list[str]:
+        return [
+            _now("It rests as soon as the batch that is under way is done, until it is resumed."),
+            self.so_far(),
+            _now("All values can be read and written meanwhile."),
+        ]
+
+    def perform(self) -> str:
+        rotation.pause(self.row, actor=self.actor)
+        return _now("The run is paused.")
+
+
+class Resume(RunConfirmation):
+    operation = Operation.RESUME_ROTATION
+
+    @property
+    def is_possible(self) -> bool:
+        return self.row.state == RotationState.PAUSED or runs.is_quiet(self.row)
+
+    @cached_property
+    def problem(self) -> str:
+        return worker_problem(f"rewrap --run {self.row.pk}")
+
+    def consequences(self) -> list[str]:
+        return [_now("It is handed to a worker, which goes on where it was."), self.so_far()]
+
+    def perform(self) -> str:
+        dispatch_resume(self.row, actor=self.actor)
+        return _now("The run goes on.")
+
+
+class Cancel(RunConfirmation):
+    operation = Operation.CANCEL_ROTATION
+    is_grave = True
+
+    def consequences(self) -> list[str]:
+        ends = _now("It ends where it is. To go on, another run has to be started.")
+        moved = self.progress.moved
+        if self.row.kind == RotationKind.VERIFY_INDEX:
+            return [ends, _now("It has written nothing.")]
+        if self.row.kind == RotationKind.REBUILD_INDEX:
+            text = _now("What was written stays so: %(rows)s rows.")
+            return [ends, text % {"rows": number_text(moved)}]
+        return [
+            ends,
+            _now("What was moved stays so: %(values)s.") % {"values": values_text(moved)},
+            _now("What was not moved can be read as before, and stays under its version."),
+        ]
+
+    def perform(self) -> str:
+        rotation.cancel(self.row, actor=self.actor)
+        return _now("The run is cancelled.")
+
+
+# By the names in addresses, in the order of the buttons.
+RUN_OPERATIONS = {page.operation.segment: page for page in (Pause, Resume, Cancel)}

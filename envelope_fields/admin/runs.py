@@ -1,20 +1,20 @@
 """Runs of rotations: how far one is, for pages and their script."""
 
-from collections.abc import Sequence
 from typing import Any
 
+from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.translation import gettext as _, ngettext
 
-from envelope_fields import rotation
+from envelope_fields import databases, rotation
 from envelope_fields.admin import requests
 from envelope_fields.admin.counts import duration_text, number_text
 from envelope_fields.audit.events import actor_text
-from envelope_fields.jobs.representation import progress_of, run_title
+from envelope_fields.jobs.representation import failure_content, progress_of, run_title
 from envelope_fields.models import RotationFailure, RotationKind, RotationRun, RotationState
 from envelope_fields.rotation import FieldProgress, Limits, Progress
 
+RUNS_SHOWN = 5  # beside what they are about
 FAILURES_SHOWN = 50
 _QUIET_SECONDS = 60  # longer than a batch takes, and a process to begin
 _NOTHING = "–"
@@ -52,8 +52,14 @@ def full_representation(run: RotationRun, progress: Progress) -> dict[str, Any]:
     return {**representation(run, progress), "rows": rows}
 
 
-def latest_context(request: HttpRequest, latest: Sequence[RotationRun]) -> dict[str, Any]:
-    """Return what `latest.html` and `live.html` show of the latest runs of an index or a field."""
+def latest_context(request: HttpRequest, about: QuerySet[RotationRun] | None) -> dict[str, Any]:
+    """Return what `latest.html` and `live.html` show of runs, the newest first.
+
+    Args:
+        request: of the page.
+        about: the runs; None where the user may not see them.
+    """
+    latest = [] if about is None else list(about[:RUNS_SHOWN])
     shown = [
         {
             **representation(run, progress),
@@ -69,7 +75,8 @@ def latest_context(request: HttpRequest, latest: Sequence[RotationRun]) -> dict[
         "rotations": shown,
         "run": active,
         "live_url": active["live_url"] if active else "",
-        "no_rotations": _("No run has gone over its rows yet."),
+        "runs_title": _("Runs"),
+        "no_rotations": "" if about is None else _("No run has gone over its rows yet."),
     }
 
 
@@ -106,6 +113,18 @@ def done_text(run: RotationRun, progress: Progress) -> str:
     }
 
 
+def limits_text(run: RotationRun) -> str:
+    """Say how fast a run may go."""
+    rate, nice_ratio = run.limits.get("max_rate"), run.limits.get("nice_ratio")
+    texts = []
+    if rate:
+        texts.append(_("at most %(rate)s values a second") % {"rate": number_text(rate)})
+    if nice_ratio:
+        ratio = number_text(nice_ratio)
+        texts.append(_("rests %(ratio)s seconds for each second of work") % {"ratio": ratio})
+    return ", ".join(texts) or _("as fast as it can")
+
+
 def is_quiet(run: RotationRun) -> bool:
     """Whether a run should be worked on and no worker has been seen to: it may have ended."""
     if run.state not in (RotationState.PENDING, RotationState.RUNNING):
@@ -114,14 +133,15 @@ def is_quiet(run: RotationRun) -> bool:
 
 
 def url_of_run(request: HttpRequest, run: RotationRun, name: str = "change", *args: str) -> str:
-    """Return the address of a run's page, or of another one about it; empty without these pages."""
-    return requests.page_url(request, f"rotationrun_{name}", run.pk, *args)
+    """Return the address of a page about a run; empty where there is none, or not for the user."""
+    seen = requests.may_view_runs(request)
+    return requests.page_url(request, f"rotationrun_{name}", run.pk, *args) if seen else ""
 
 
 def _silence(run: RotationRun) -> float:
     """Return how many seconds ago it was started, resumed or worked on."""
     seen = max(filter(None, (run.created_at, run.resumed_at, run.heartbeat_at)))
-    return (timezone.now() - seen).total_seconds()
+    return (databases.now() - seen).total_seconds()
 
 
 def _rest(run: RotationRun) -> float:
@@ -185,15 +205,10 @@ def _field(run: RotationRun, field: FieldProgress) -> list[str]:
 
 
 def _failure(failure: RotationFailure) -> list[str]:
-    field = failure.range.column
-    return [
-        str(field),
-        _database(field.database, field.named_schema),
-        failure.row,
-        failure.version_id,
-        failure.cause,
-        failure.message,
-    ]
+    content = failure_content(failure)
+    where = _database(content["database"], content["schema"])
+    names = ("row", "version_id", "cause", "message")
+    return [content["field"], where, *(content[name] for name in names)]
 
 
 def _database(alias: str, schema: str | None) -> str:

@@ -15,42 +15,25 @@ from envelope_fields.census.versions import key_versions
 from envelope_fields.models import KeyState
 
 _VERSION = {
-    "version_id": "5f0c1c1b9d8e7a42",
-    "key": "billing",
-    "key_id": "0b8cf4b2-4f6e-4d5c-8f50-5d8d3a6ab0f1",
-    "number": 2,
-    "state": "enabled",
+    "version_id": "5f0c1c1b9d8e7a42", "key": "billing",
+    "key_id": "0b8cf4b2-4f6e-4d5c-8f50-5d8d3a6ab0f1", "number": 2, "state": "enabled",
     "current": True,
-}
+}  # fmt: skip
+_ROW = {
+    "database": "default", "schema": None, "model": "clinic.Patient", "field": "notes",
+    **_VERSION, "values": 12, "history": 0, "is_index": False, "format": "",
+}  # fmt: skip
+_REASON = (
+    "a table that no model declares, such as a detached partition or a copy; it holds 3 values "
+    "under key versions that are known"
+)
 _EXAMPLE = {
-    "rows": [
-        {
-            "database": "default",
-            "schema": None,
-            "model": "clinic.Patient",
-            "field": "notes",
-            **_VERSION,
-            "values": 12,
-            "history": 0,
-            "is_index": False,
-            "format": "",
-        }
-    ],
-    "totals": [{**_VERSION, "values": 12}],
-    "total": 12,
-    "last_use": "2030-03-01T09:30:00Z",
-    "last_use_by_kms": None,
+    "rows": [_ROW], "totals": [{**_VERSION, "values": 12}], "total": 12,
+    "last_use": "2030-03-01T09:30:00Z", "last_use_by_kms": None,
     "not_counted": [
-        {
-            "database": "default",
-            "location": "clinic_patient_2019.notes",
-            "reason": (
-                "a table that no model declares, such as a detached partition or a copy; it holds "
-                "3 values under key versions that are known"
-            ),
-        }
+        {"database": "default", "location": "clinic_patient_2019.notes", "reason": _REASON}
     ],
-}
+}  # fmt: skip
 
 
 class VersionTotal(serializers.Serializer[Any]):

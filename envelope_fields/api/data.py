@@ -19,10 +19,12 @@ from envelope_fields.crypto import format as layout
 from envelope_fields.models import MasterKey
 from envelope_fields.policy import Action
 
-KEY_ID = "0b8cf4b2-4f6e-4d5c-8f50-5d8d3a6ab0f1"
+_KEY_ID = "0b8cf4b2-4f6e-4d5c-8f50-5d8d3a6ab0f1"
 _CONTEXT = {"file": "scan-17"}
 _PLAINTEXT = "eC1yYXk="
 _CIPHERTEXT = "AV8MHBudjnpC…"
+_MAC = "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA="
+_MESSAGE = {"key": "alias:documents", "message": "eC1yYXk=", "context": _CONTEXT}
 
 
 @takes({"example": {"key": "alias:billing", "context": _CONTEXT}})
@@ -51,15 +53,9 @@ class ToDecrypt(Strict):
     key = KeyName(required=False)
 
 
-@takes(
-    {
-        "example": {
-            "ciphertext": _CIPHERTEXT,
-            "context": _CONTEXT,
-            "destination_key": "alias:archive",
-        }
-    }
-)
+@takes({"example": {
+    "ciphertext": _CIPHERTEXT, "context": _CONTEXT, "destination_key": "alias:archive",
+}})  # fmt: skip
 class ToReEncrypt(ToDecrypt):
     """What is to be moved, and where to; without a `destination_context` it keeps its own."""
 
@@ -73,35 +69,60 @@ class KeyUsed(serializers.Serializer[Any]):
     key_id = serializers.UUIDField()
 
 
-@answers("example", {"key_id": KEY_ID, "ciphertext": _CIPHERTEXT})
+@answers("example", {"key_id": _KEY_ID, "ciphertext": _CIPHERTEXT})
 class Encrypted(KeyUsed):
     """To be stored."""
 
     ciphertext = serializers.CharField(help_text="Base64.")
 
 
-@answers("example", {"key_id": KEY_ID, "plaintext": _PLAINTEXT})
+@answers("example", {"key_id": _KEY_ID, "plaintext": _PLAINTEXT})
 class Decrypted(KeyUsed):
     """To be used, and not stored."""
 
     plaintext = serializers.CharField(help_text="Base64.", allow_blank=True)
 
 
-@answers("example", {
-    "key_id": KEY_ID, "plaintext": "q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=",
-    "ciphertext": _CIPHERTEXT,
-})  # fmt: skip
+@answers("example", {"key_id": _KEY_ID, "plaintext": _MAC, "ciphertext": _CIPHERTEXT})
 class DataKey(Encrypted):
     """A data key, to encrypt with and to forget; and its ciphertext, to store."""
 
     plaintext = serializers.CharField(help_text="32 bytes in base64.")
 
 
-@answers("example", {"key_id": KEY_ID, "source_key_id": KEY_ID, "ciphertext": _CIPHERTEXT})
+@answers("example", {"key_id": _KEY_ID, "source_key_id": _KEY_ID, "ciphertext": _CIPHERTEXT})
 class ReEncrypted(Encrypted):
     """To be stored instead."""
 
     source_key_id = serializers.UUIDField()
+
+
+@takes({"example": _MESSAGE})
+class ToAuthenticate(ForKey):
+    """What a MAC is made of; the key is one that makes MACs."""
+
+    message = Base64(most=kms.MESSAGE_LIMIT, allow_blank=True)
+
+
+@takes({"example": {**_MESSAGE, "mac": _MAC}})
+class ToVerify(ToAuthenticate):
+    """A message, and the MAC that it came with."""
+
+    mac = Base64(most=kms.MAC_BYTES)
+
+
+@answers("example", {"key_id": _KEY_ID, "mac": _MAC})
+class Authenticated(KeyUsed):
+    """To be stored or sent with the message."""
+
+    mac = serializers.CharField(help_text="32 bytes in base64.")
+
+
+@answers("example", {"key_id": _KEY_ID, "valid": True})
+class Verified(KeyUsed):
+    """Whether the message is the one that the MAC was made of."""
+
+    valid = serializers.BooleanField()
 
 
 class DataOperationFailed(Exception):
@@ -135,13 +156,8 @@ class DataView(views.ApiView):
 
 
 def data_endpoint(name: str, answers: type[Any], body: type[Strict]) -> Callable[[Any], Any]:
-    return endpoint(
-        name,
-        {200: answers},
-        body=body,
-        refusals=(409, 502, 503),
-        headers={200: ("Cache-Control",)},
-    )
+    headers = {200: ("Cache-Control",)}
+    return endpoint(name, {200: answers}, body=body, refusals=(409, 502, 503), headers=headers)
 
 
 class GenerateDataKey(DataView):
@@ -153,8 +169,8 @@ class GenerateDataKey(DataView):
 
         Encrypt with the plaintext and forget it; store the ciphertext, which `decrypt` opens.
         """
-        given = self.body(ForKey)
-        key = used_key(given["key"], Action.GENERATE_DATA_KEY)
+        given = self.body()
+        key = _used_key(given["key"], Action.GENERATE_DATA_KEY)
         with kms.generate_data_key(key.pk, given["context"]) as made:
             return answer(key, plaintext=made.plaintext, ciphertext=made.ciphertext)
 
@@ -165,8 +181,8 @@ class GenerateDataKeyWithoutPlaintext(DataView):
     @data_endpoint("generate_data_key_without_plaintext", Encrypted, ForKey)
     def post(self, request: Any) -> Response:
         """Return a new data key, only encrypted."""
-        given = self.body(ForKey)
-        key = used_key(given["key"], Action.GENERATE_DATA_KEY)
+        given = self.body()
+        key = _used_key(given["key"], Action.GENERATE_DATA_KEY)
         made = kms.generate_data_key_without_plaintext(key.pk, given["context"])
         return answer(key, ciphertext=made)
 
@@ -177,8 +193,8 @@ class Encrypt(DataView):
     @data_endpoint("encrypt", Encrypted, ToEncrypt)
     def post(self, request: Any) -> Response:
         """Encrypt at most 4,096 bytes."""
-        given = self.body(ToEncrypt)
-        key = used_key(given["key"], Action.ENCRYPT)
+        given = self.body()
+        key = _used_key(given["key"], Action.ENCRYPT)
         made = kms.encrypt(key.pk, given["plaintext"], given["context"])
         return answer(key, ciphertext=made)
 
@@ -189,7 +205,7 @@ class Decrypt(DataView):
     @data_endpoint("decrypt", Decrypted, ToDecrypt)
     def post(self, request: Any) -> Response:
         """Decrypt what was encrypted here; the ciphertext names its key."""
-        given = self.body(ToDecrypt)
+        given = self.body()
         key = _key_of(given["ciphertext"], Action.DECRYPT)
         pinned = _pinned(given, Action.DECRYPT)
         return answer(key, plaintext=kms.decrypt(given["ciphertext"], given["context"], key=pinned))
@@ -201,17 +217,43 @@ class ReEncrypt(DataView):
     @data_endpoint("re_encrypt", ReEncrypted, ToReEncrypt)
     def post(self, request: Any) -> Response:
         """Encrypt the same plaintext under another key or context; the plaintext stays here."""
-        given = self.body(ToReEncrypt)
+        given = self.body()
         source = _key_of(given["ciphertext"], Action.RE_ENCRYPT)
         pinned = _pinned(given, Action.RE_ENCRYPT)
-        key = used_key(given["destination_key"], Action.RE_ENCRYPT)
+        key = _used_key(given["destination_key"], Action.RE_ENCRYPT)
         made = kms.re_encrypt(
             given["ciphertext"], given["context"], key.pk, given.get("destination_context"), pinned
         )
         return answer(key, ciphertext=made, source_key_id=str(source.pk))
 
 
-def used_key(named: str, action: Action) -> MasterKey:
+class GenerateMac(DataView):
+    """A MAC of a message."""
+
+    @data_endpoint("generate_mac", Authenticated, ToAuthenticate)
+    def post(self, request: Any) -> Response:
+        """Return HMAC-SHA-256 of at most 4,096 bytes.
+
+        It is of a domain of its own, so it says nothing of a blind index under the same key.
+        """
+        given = self.body()
+        key = _used_key(given["key"], Action.GENERATE_MAC)
+        return answer(key, mac=kms.generate_mac(key.pk, given["message"], given["context"]))
+
+
+class VerifyMac(DataView):
+    """Whether a MAC is that of a message."""
+
+    @data_endpoint("verify_mac", Verified, ToVerify)
+    def post(self, request: Any) -> Response:
+        """Return whether a MAC was made of this message, by any enabled version of the key."""
+        given = self.body()
+        key = _used_key(given["key"], Action.VERIFY_MAC)
+        valid = kms.verify_mac(key.pk, given["message"], given["mac"], given["context"])
+        return answer(key, valid=valid)
+
+
+def _used_key(named: str, action: Action) -> MasterKey:
     return views.seen_key(named, action, action)
 
 
@@ -223,12 +265,12 @@ def _key_of(ciphertext: bytes, action: Action) -> MasterKey:
 
 
 def _pinned(given: dict[str, Any], action: Action) -> Any:
-    return used_key(given["key"], action).pk if "key" in given else None
+    return _used_key(given["key"], action).pk if "key" in given else None
 
 
 def answer(key: MasterKey, **parts: Any) -> Response:
     encoded = {
-        name: part if isinstance(part, str) else base64.b64encode(part).decode()
+        name: part if isinstance(part, str | bool) else base64.b64encode(part).decode()
         for name, part in parts.items()
     }
     return Response({"key_id": str(key.pk), **encoded})

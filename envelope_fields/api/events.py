@@ -1,16 +1,15 @@
 """The audit trail, to be read."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.db.models import Q, QuerySet
 from drf_spectacular.utils import extend_schema_field
-from rest_framework import serializers
+from rest_framework import pagination, serializers
 from rest_framework.response import Response
 
 from envelope_fields import audit
-from envelope_fields.api import views
-from envelope_fields.api.fields import DateTime, KeyName, Text, answers, time_field
-from envelope_fields.api.requests import EventPages, EventQuery
+from envelope_fields.api import fields, requests, views
 from envelope_fields.api.schema import endpoint
 from envelope_fields.audit.events import event_content
 from envelope_fields.lifecycle.keys import addressed_key, alias_in, open_keys
@@ -18,22 +17,12 @@ from envelope_fields.models import AuditEvent, AuditOutcome
 from envelope_fields.policy import Action
 
 _EXAMPLE = {
-    "number": 41,
-    "occurred_at": "2030-03-01T09:30:00.123000Z",
-    "action": "rotate",
-    "outcome": "done",
-    "actor_type": "auth.user",
-    "actor_id": "12",
-    "actor_name": "olga",
-    "key_id": "0b8cf4b2-4f6e-4d5c-8f50-5d8d3a6ab0f1",
-    "key_alias": "billing",
-    "version_number": None,
-    "before": {"current_version": 1},
-    "after": {"current_version": 2},
-    "address": "192.0.2.7",
-    "request_id": "deploy-1742",
-    "head": "41:0f3a…",
-}
+    "number": 41, "occurred_at": "2030-03-01T09:30:00.123000Z", "action": "rotate",
+    "outcome": "done", "actor_type": "auth.user", "actor_id": "12", "actor_name": "olga",
+    "key_id": "0b8cf4b2-4f6e-4d5c-8f50-5d8d3a6ab0f1", "key_alias": "billing",
+    "version_number": None, "before": {"current_version": 1}, "after": {"current_version": 2},
+    "address": "192.0.2.7", "request_id": "deploy-1742", "head": "41:0f3a…",
+}  # fmt: skip
 
 
 @extend_schema_field({"type": "object", "additionalProperties": {}})
@@ -41,12 +30,12 @@ class State(serializers.JSONField):
     """What an event has of before and after."""
 
 
-@answers("a rotation", _EXAMPLE)
+@fields.answers("a rotation", _EXAMPLE)
 class EventContent(serializers.Serializer[Any]):
     """An event of the audit trail; `head` is what `verify_audit_trail --head` takes."""
 
     number = serializers.IntegerField()
-    occurred_at = time_field()
+    occurred_at = fields.time_field()
     action = serializers.CharField()
     outcome = serializers.ChoiceField(AuditOutcome.choices)
     actor_type = serializers.CharField()
@@ -62,16 +51,56 @@ class EventContent(serializers.Serializer[Any]):
     head = serializers.CharField()
 
 
-class EventFilter(EventQuery):
-    """Which events."""
+class EventFilter(fields.Query):
+    """Which events, from where on."""
 
-    key = KeyName(required=False, help_text="The key's id, or `alias:` and its alias.")
-    actor = Text(required=False, help_text="The name or the primary key of the user who did it.")
-    action = Text(required=False, max_length=64, help_text="What was done, such as `rotate`.")
+    page_size = fields.IntegerInQuery(min_value=1, max_value=requests.LARGEST_PAGE, default=50)
+    before = fields.IntegerInQuery(min_value=0, required=False)
+    after = fields.IntegerInQuery(min_value=0, required=False)
+    key = fields.KeyName(required=False, help_text="The key's id, or `alias:` and its alias.")
+    actor = fields.Text(
+        required=False, help_text="The name or the primary key of the user who did it."
+    )
+    action = fields.Text(
+        required=False, max_length=64, help_text="What was done, such as `rotate`."
+    )
     outcome = serializers.ChoiceField(AuditOutcome.choices, required=False)
-    request_id = Text(required=False)
-    since = DateTime(required=False, help_text="From then on.")
-    until = DateTime(required=False, help_text="Before then.")
+    request_id = fields.Text(required=False)
+    since = fields.DateTime(required=False, help_text="From then on.")
+    until = fields.DateTime(required=False, help_text="Before then.")
+
+
+class EventPages(pagination.BasePagination):
+    """Newest first, or from an event on, oldest first: pages that new events do not move."""
+
+    def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> Any:
+        query = view.query
+        self.request, size = request, query["page_size"]
+        self.is_forwards = "after" in query
+        if "before" in query:
+            queryset = queryset.filter(number__lt=query["before"])
+        if self.is_forwards:
+            queryset = queryset.filter(number__gt=query["after"])
+        found = list(queryset.order_by("number" if self.is_forwards else "-number")[: size + 1])
+        self.last = found[size - 1].number if len(found) > size else None
+        return found[:size]
+
+    def get_paginated_response(self, data: Any) -> Response:
+        return Response({"next": self._next(), "results": data})
+
+    def get_paginated_response_schema(self, schema: Any) -> Any:
+        more = requests.nullable_link("https://example.com/api/v1/events/?before=40")
+        return requests.object_of({"next": more, "results": schema})
+
+    def get_schema_operation_parameters(self, view: Any) -> list[Any]:
+        return []
+
+    def _next(self) -> str | None:
+        if self.last is None:
+            return None
+        query = self.request.query_params.dict()
+        query["after" if self.is_forwards else "before"] = str(self.last)
+        return f"{self.request.build_absolute_uri(self.request.path)}?{urlencode(query)}"
 
 
 class Events(views.ApiView):

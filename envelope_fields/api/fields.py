@@ -14,7 +14,9 @@ from drf_spectacular import utils
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail, ValidationError
 
+from envelope_fields.databases.base import as_django_has_it
 from envelope_fields.lifecycle.keys import ADDRESS
+from envelope_fields.lifecycle.representation import in_utc
 
 WITHOUT_NUL = r"\A[^\x00]*\Z"
 BASE64 = (
@@ -257,9 +259,15 @@ class Boolean(serializers.BooleanField):
         return bool(data)
 
 
+class _Moment(serializers.DateTimeField):
+    """A date and a time, in UTC also where Django has them without a zone."""
+
+    enforce_timezone = staticmethod(in_utc)  # type: ignore[assignment]
+
+
 def time_field(**options: Any) -> serializers.DateTimeField:
     """Return a field that shows a date and a time in UTC (RFC 3339)."""
-    return serializers.DateTimeField(format="iso-8601", default_timezone=UTC, **options)
+    return _Moment(format="iso-8601", **options)
 
 
 class DateTime(serializers.DateTimeField):
@@ -271,6 +279,7 @@ class DateTime(serializers.DateTimeField):
         if not isinstance(value, str) or not _TIME.match(value):
             self.fail("format")
         try:
-            return datetime.fromisoformat(value.upper()).astimezone(UTC)
+            moment = datetime.fromisoformat(value.upper()).astimezone(UTC)
+            return as_django_has_it(moment)
         except (ValueError, OverflowError):
             self.fail("format")

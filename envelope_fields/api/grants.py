@@ -16,17 +16,10 @@ from envelope_fields.models import KeyGrant, MasterKey
 from envelope_fields.policy import Action
 
 _EXAMPLE = {
-    "grant": 7,
-    "key": "billing",
-    "key_id": "0b8cf4b2-4f6e-4d5c-8f50-5d8d3a6ab0f1",
-    "principal_type": "auth.user",
-    "principal_id": "12",
-    "name": "bob",
-    "actions": ["decrypt"],
-    "context": "clinic.patient.notes",
-    "expires_at": None,
-    "void": "",
-}
+    "grant": 7, "key": "billing", "key_id": "0b8cf4b2-4f6e-4d5c-8f50-5d8d3a6ab0f1",
+    "principal_type": "auth.user", "principal_id": "12", "name": "bob", "actions": ["decrypt"],
+    "context": "clinic.patient.notes", "expires_at": None, "void": "",
+}  # fmt: skip
 
 
 @answers("a grant", _EXAMPLE)

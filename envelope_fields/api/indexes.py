@@ -3,27 +3,17 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any
 
 from django.db import DatabaseError
 from rest_framework.response import Response
 
-from envelope_fields.api import requests, rotations, views
-from envelope_fields.api.fields import Empty
-from envelope_fields.api.index_contents import (
-    CollisionsContent,
-    CountedIndex,
-    IndexContent,
-    IndexQuery,
-    NewIndexRun,
-    NextState,
-)
-from envelope_fields.api.problems import no_index
+from envelope_fields.api import index_contents, requests, rotations, views
+from envelope_fields.api.problems import no_such
 from envelope_fields.api.schema import IF_MATCH, NAME_OF_START, endpoint
 from envelope_fields.census import CensusFailed
 from envelope_fields.indexing import change_state, collisions, find_indexes, representation, runs
 from envelope_fields.indexing.representation import Standing
-from envelope_fields.indexing.rows import NoSuchIndex
 from envelope_fields.lifecycle import Operation
 from envelope_fields.lifecycle.keys import addressed_key, open_keys, record_denial
 from envelope_fields.models import MasterKey, RotationKind
@@ -48,10 +38,10 @@ class IndexView(views.ApiView):
         # A database would refuse some of what an address can be.
         row = known.filter(label=label.lower()).first() if _LABEL.fullmatch(label) else None
         if row is None:
-            raise no_index()
+            raise no_such("index")
         if not representation.indexes_of(open_keys(Action.DESCRIBE)).filter(pk=row.pk).exists():
             record_denial(wanted, None)
-            raise no_index()
+            raise no_such("index")
         return representation.standing(row)
 
     def permitted(self, request: Any, label: str, operation: Operation) -> Standing:
@@ -64,7 +54,11 @@ class IndexView(views.ApiView):
 class Indexes(views.ApiView):
     """The blind indexes whose search keys the user may describe."""
 
-    @endpoint("list_indexes", {200: IndexContent(many=True)}, query=IndexQuery)
+    @endpoint(
+        "list_indexes",
+        {200: index_contents.IndexContent(many=True)},
+        query=index_contents.IndexQuery,
+    )
     def get(self, request: Any) -> Response:
         """List the blind indexes whose search keys the user may describe."""
         views.permit(request, VIEW_INDEX)
@@ -75,7 +69,7 @@ class Indexes(views.ApiView):
             key = addressed_key(self.query["key"])
             labels = [] if key is None else [row.label for row, _ in representation.pinned_to(key)]
             rows = rows.filter(label__in=labels)
-        return self.paged(rows.order_by("label"), IndexContent, _contents)
+        return self.paged(rows.order_by("label"), index_contents.IndexContent, _contents)
 
 
 class Index(IndexView):
@@ -83,13 +77,15 @@ class Index(IndexView):
 
     own_throttle_scope = requests.CENSUS
 
-    @endpoint("read_index", {200: CountedIndex}, refusals=(503,), headers={200: ("ETag",)})
+    @endpoint(
+        "read_index", {200: index_contents.CountedIndex}, refusals=(503,), headers={200: ("ETag",)}
+    )
     def get(self, request: Any, index: str) -> Response:
         """Read how far an index is, and count its rows."""
         found = self.seen(index)
         views.permit(request, VIEW_INDEX)
-        content = CountedIndex(representation.counted_content(found)).data
-        return Response(content, headers={"ETag": f"{_tag_of(found)}{views.etag_of(content)[1:]}"})
+        content = index_contents.CountedIndex(representation.counted_content(found)).data
+        return views.tagged(content, prefix=_tag_of(found))
 
 
 class State(IndexView):
@@ -97,8 +93,8 @@ class State(IndexView):
 
     @endpoint(
         "change_index_state",
-        {200: IndexContent},
-        body=NextState,
+        {200: index_contents.IndexContent},
+        body=index_contents.NextState,
         refusals=(409, 412, 503),
         headers={200: ("ETag",)},
         parameters=(IF_MATCH,),
@@ -106,13 +102,13 @@ class State(IndexView):
     def post(self, request: Any, index: str) -> Response:
         """Bring an index to another state, if what it takes has been done."""
         found = self.permitted(request, index, Operation.CHANGE_INDEX)
-        given = self.body(NextState)
+        given = self.body()
         field = _declared(found)
         with _as_seen(request, found):
             change_state(field, given["state"])
         now = representation.standing(representation.begun_indexes().get(pk=found.row.pk))
-        content = IndexContent(representation.index_content(now)).data
-        return Response(content, headers={"ETag": f"{_tag_of(now)}{views.etag_of(content)[1:]}"})
+        content = index_contents.IndexContent(representation.index_content(now)).data
+        return views.tagged(content, prefix=_tag_of(now))
 
 
 class Collisions(IndexView):
@@ -120,57 +116,44 @@ class Collisions(IndexView):
 
     own_throttle_scope = requests.CENSUS
 
-    @endpoint("find_index_collisions", {200: CollisionsContent}, refusals=(409, 502, 503))
+    @endpoint(
+        "find_index_collisions", {200: index_contents.CollisionsContent}, refusals=(409, 502, 503)
+    )
     def post(self, request: Any, index: str) -> Response:
         """Look for rows whose values have the same normal form; nothing is written.
 
         Every row is opened meanwhile: of a large table, ask the command.
         """
         found = self.permitted(request, index, Operation.REBUILD_INDEX)
-        self.body(Empty)
-        _declared(found)
-        tables = [_looked(table) for table in _tables(found)]
-        return Response(CollisionsContent({"tables": tables}).data)
+        self.body()
+        tables = [_looked(table) for table in find_indexes([found.row.label])]
+        return Response(index_contents.CollisionsContent({"tables": tables}).data)
 
 
-class RunView(IndexView):
-    """Has a worker go through all rows of an index.
-
-    Attributes:
-        kind: what is done with them.
-    """
-
-    kind: ClassVar[str]
-
-    def start(self, request: Any, label: str) -> Response:
-        found = self.permitted(request, label, runs.operation_of(self.kind))
-        given = self.body(NewIndexRun)
-        table = next(iter(_tables(found)))
-        repeated = requests.idempotency_key(request, {**given, "index": label, "kind": self.kind})
-        begun = runs.start_dispatched(
-            table.index, self.kind, using=table.using, limits=Limits(**given),
-            idempotency_key=repeated,
-        )  # fmt: skip
-        return rotations.accepted(request, begun)
-
-
-def _run_view(kind: RotationKind) -> type[RunView]:
+def _run_view(kind: RotationKind) -> type[IndexView]:
     operation = runs.operation_of(kind)
 
     @endpoint(
         str(operation),
         {202: rotations.RunContent},
-        body=NewIndexRun,
+        body=index_contents.NewIndexRun,
         refusals=(409, 422, 503),
         headers={202: ("Location", "ETag")},
         parameters=(NAME_OF_START,),
     )
-    def post(self: RunView, request: Any, index: str) -> Response:
-        return self.start(request, index)
+    def post(self: IndexView, request: Any, index: str) -> Response:
+        found = self.permitted(request, index, operation)
+        given = self.body()
+        table = find_indexes([found.row.label])[0]
+        repeated = requests.idempotency_key(request, {**given, "index": index, "kind": kind})
+        begun = runs.start_dispatched(
+            table.index, kind, using=table.using, limits=Limits(**given), idempotency_key=repeated
+        )
+        return rotations.accepted(request, begun)
 
     post.__doc__ = operation.description
     name = "".join(part.title() for part in operation.split("_"))
-    return type(name, (RunView,), {"kind": kind, "post": post, "__doc__": operation.description})
+    return type(name, (IndexView,), {"post": post, "__doc__": operation.description})
 
 
 # By the segments of their addresses.
@@ -194,15 +177,8 @@ def _contents(page: list[Any]) -> list[dict[str, Any]]:
 def _declared(found: Standing) -> Any:
     """Return the field of an index that a model has."""
     if found.field is None:
-        raise no_index()
+        raise no_such("index")
     return found.field
-
-
-def _tables(found: Standing) -> list[Any]:
-    try:
-        return find_indexes([found.row.label])
-    except NoSuchIndex:
-        raise no_index() from None
 
 
 def _looked(table: Any) -> dict[str, Any]:
@@ -220,8 +196,7 @@ def _looked(table: Any) -> dict[str, Any]:
 def _tag_of(found: Standing) -> str:
     """Return how the ETag of an index begins: with what users change, and counts do not."""
     row = representation.begun_indexes().get(pk=found.row.pk)
-    seen = {"state": row.state, "state_changed_at": row.state_changed_at}
-    return views.etag_of(seen)[:-1] + "."
+    return views.etag_prefix({"state": row.state, "state_changed_at": row.state_changed_at})
 
 
 @contextmanager

@@ -168,7 +168,7 @@ class Keys(views.ApiView):
     def post(self, request: Any) -> Response:
         """Make a key with its first version."""
         views.permit_on(request, [], Operation.CREATE, Operation.CREATE.codename)
-        made = lifecycle.create_master_key(**self.body(NewKey))
+        made = lifecycle.create_master_key(**self.body())
         response = views.tagged(data_of(made), 201)
         response["Location"] = url_of(request, "key", id=made.pk)
         return response

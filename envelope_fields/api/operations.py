@@ -13,11 +13,10 @@ from typing import Any, ClassVar
 from rest_framework import serializers
 from rest_framework.response import Response
 
-from envelope_fields import lifecycle, rotation
+from envelope_fields import databases, lifecycle, rotation
 from envelope_fields.api import keys, rotations, views
 from envelope_fields.api.fields import Empty, Integer, Strict, Text, answers, takes, time_field
 from envelope_fields.api.schema import IF_MATCH, endpoint
-from envelope_fields.databases import clock
 from envelope_fields.jobs.dispatch import dispatch_resume
 from envelope_fields.jobs.runs import keys_of
 from envelope_fields.lifecycle import Operation
@@ -34,17 +33,9 @@ _WHAT = {"name": "billing", "fields": [_FIELD], "total": 12, "last_use_by_kms": 
 
 
 class OperationView(views.ApiView):
-    """One operation. The response shows the key or version as it is then.
-
-    Attributes:
-        operation: which.
-        takes: the body.
-        of_version: whether it is done to a version of the key.
-    """
+    """One operation. The response shows the key or version as it is then."""
 
     operation: ClassVar[Operation]
-    takes: ClassVar[type[Strict]] = Empty
-    of_version: ClassVar[bool] = False
 
     def row(self, request: Any, id: str, number: int | None = None) -> Row:
         """Return what it is done to, if the user may."""
@@ -53,7 +44,7 @@ class OperationView(views.ApiView):
         return key if number is None else keys.version_of(key, number)
 
     def perform(self, request: Any, row: Row) -> Response:
-        given = self.body(self.takes)
+        given = self.body()
         key = row if isinstance(row, MasterKey) else row.master_key
         with views.as_seen(request, key, lambda: views.etag_of(keys.data_of(row))):
             return self.do(row, given)
@@ -137,7 +128,6 @@ class ShredView(OperationView):
     """Destroys a key or version together with all values under it, in two calls."""
 
     operation = Operation.SHRED
-    takes = Agreement
 
     def what(self, row: Row) -> Response:
         """Return the response that shows what would be destroyed, to agree to it."""
@@ -149,11 +139,11 @@ class ShredView(OperationView):
         fields = tuple(FieldCount(**each) for each in given["fields"])
         agreed = lifecycle.ShredConfirmation(given["confirm"], fields)
         ready = lifecycle.ready_to_shred_at(row)
-        if row.state == KeyState.DESTROYED or (ready is not None and ready <= clock.now()):
+        if row.state == KeyState.DESTROYED or (ready is not None and ready <= databases.now()):
             certificate = lifecycle.finish_shredding(row, confirm=agreed)
             return Response(Certificate(shred_content(certificate)).data)
         ready = lifecycle.begin_shredding(row, confirm=agreed)
-        seconds = max(ceil((ready - clock.now()).total_seconds()), 0)
+        seconds = max(ceil((ready - databases.now()).total_seconds()), 0)
         content = Waiting({"ready_at": ready}).data
         return Response(content, status=202, headers={"Retry-After": str(seconds)})
 
@@ -171,23 +161,14 @@ def operation_views(*, of_version: bool) -> Iterator[tuple[str, type[OperationVi
 
 
 def _view(operation: Operation, of_version: bool) -> type[OperationView]:
-    body = _body(operation)
     shown = keys.VersionContent if of_version else keys.KeyContent
 
-    @endpoint(
-        _name(operation, of_version),
-        {200: shown},
-        body=body,
-        refusals=REFUSALS,
-        headers={200: ("ETag",)},
-        parameters=(IF_MATCH,),
-    )
+    @_changing(_name(operation, of_version), {200: shown}, _body(operation), {200: ("ETag",)})
     def post(self: OperationView, request: Any, **named: Any) -> Response:
         return self.perform(request, self.row(request, **named))
 
     post.__doc__ = operation.description
-    members = {"operation": operation, "takes": body, "of_version": of_version, "post": post}
-    members["__doc__"] = operation.description
+    members = {"operation": operation, "post": post, "__doc__": operation.description}
     return type(_class_name(operation), (OperationView,), members)
 
 
@@ -199,14 +180,7 @@ def _shred_view(operation: Operation, of_version: bool) -> type[OperationView]:
         """Read what would be destroyed, to agree to it."""
         return self.what(self.row(request, **named))
 
-    @endpoint(
-        name,
-        {200: Certificate, 202: Waiting},
-        body=Agreement,
-        refusals=REFUSALS,
-        headers={202: ("Retry-After",)},
-        parameters=(IF_MATCH,),
-    )
+    @_changing(name, {200: Certificate, 202: Waiting}, Agreement, {202: ("Retry-After",)})
     def post(self: ShredView, request: Any, **named: Any) -> Response:
         """Destroy a key or version together with all values under it, in two calls.
 
@@ -214,7 +188,13 @@ def _shred_view(operation: Operation, of_version: bool) -> type[OperationView]:
         """
         return self.perform(request, self.row(request, **named))
 
-    return type("Shred", (ShredView,), {"of_version": of_version, "get": get, "post": post})
+    return type("Shred", (ShredView,), {"get": get, "post": post})
+
+
+def _changing(name: str, responses: Any, body: type[Strict], headers: Any) -> Callable[[Any], Any]:
+    return endpoint(
+        name, responses, body=body, headers=headers, refusals=REFUSALS, parameters=(IF_MATCH,)
+    )
 
 
 _ACTS: dict[Operation, Callable[[RotationRun], object]] = {
@@ -244,7 +224,7 @@ def _run_view(operation: Operation, act: Callable[[RotationRun], object]) -> typ
     def post(self: views.ApiView, request: Any, run: str) -> Response:
         found = rotations.seen_run(run, operation.action)
         views.permit_operation(request, operation, *keys_of(found))
-        self.body(Empty)
+        self.body()
         with views.as_seen(request, found, lambda: rotations.tag_of(rotation.find_run(found))):
             act(found)
         return rotations.accepted(request, found) if goes_on else rotations.shown(found)

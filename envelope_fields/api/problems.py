@@ -6,14 +6,19 @@ from itertools import islice
 from typing import Any
 
 from django.core import exceptions as core_exceptions
+from django.db import Error
 from django.http import Http404, UnreadablePostError
 from rest_framework import exceptions
 from rest_framework.fields import get_error_detail
 from rest_framework.response import Response
+from rest_framework.settings import api_settings
 
 from envelope_fields import exceptions as ours, grants, lifecycle, rotation
 from envelope_fields.api.fields import as_utf8
 from envelope_fields.census import CensusFailed
+from envelope_fields.conf import keys_database
+from envelope_fields.databases.errors import advice
+from envelope_fields.indexing.rows import NoSuchIndex
 from envelope_fields.jobs.dispatch import IdempotencyKeyReused, NoWorker, WorkerUnreachable
 from envelope_fields.lifecycle.representation import as_utc
 
@@ -45,6 +50,14 @@ class Refusal(exceptions.APIException):
         self.wait = RETRY_SECONDS if status == 503 else None
 
 
+class DatabaseBusy(exceptions.APIException):
+    """The database did not do it now, and may do it soon."""
+
+    status_code = 503
+    default_code = "database_busy"
+    wait = RETRY_SECONDS
+
+
 class PreconditionFailed(exceptions.APIException):
     """What was to be changed is not what the client has seen."""
 
@@ -69,19 +82,9 @@ class LengthRequired(exceptions.APIException):
     default_code = "length_required"
 
 
-def no_key() -> exceptions.NotFound:
-    """Return the one answer for a key that does not exist and for one that may not be seen."""
-    return exceptions.NotFound("There is no such key, or you may not see it.")
-
-
-def no_rotation() -> exceptions.NotFound:
-    """Return that answer for a rotation."""
-    return exceptions.NotFound("There is no such rotation, or you may not see it.")
-
-
-def no_index() -> exceptions.NotFound:
-    """Return that answer for a blind index."""
-    return exceptions.NotFound("There is no such index, or you may not see it.")
+def no_such(what: str) -> exceptions.NotFound:
+    """Return the one answer for a key, or the like, that does not exist or may not be seen."""
+    return exceptions.NotFound(f"There is no such {what}, or you may not see it.")
 
 
 def no_address() -> exceptions.NotFound:
@@ -134,6 +137,13 @@ def _known(error: Exception) -> exceptions.APIException | None:
         return error
     if isinstance(error, ours.EnvelopeError):
         return _refusal(error)
+    if isinstance(error, Error):
+        why = advice(error, keys_database(), otherwise="")
+        return DatabaseBusy(why) if why else None
+    return _of_django(error)
+
+
+def _of_django(error: Exception) -> exceptions.APIException | None:
     if isinstance(error, core_exceptions.ValidationError):
         return exceptions.ValidationError(get_error_detail(error))
     if isinstance(error, Http404):
@@ -150,9 +160,11 @@ def _known(error: Exception) -> exceptions.APIException | None:
 def _refusal(error: ours.EnvelopeError) -> exceptions.APIException | None:
     """Return the answer to an error of this package; None where it is a fault of the server."""
     if isinstance(error, ours.MasterKeyNotFound):
-        return no_key()
+        return no_such("key")
     if isinstance(error, rotation.NoSuchRun):
-        return no_rotation()
+        return no_such("rotation")
+    if isinstance(error, NoSuchIndex):
+        return no_such("index")
     fitting = (each for each in _ANSWERS if isinstance(error, each[0]))
     found = next(fitting, None)
     return Refusal(error, *found[1:]) if found else None
@@ -186,7 +198,9 @@ def _problem(error: exceptions.APIException) -> dict[str, Any]:
 def _detail(error: exceptions.APIException, errors: list[dict[str, str]]) -> str:
     if isinstance(error, exceptions.ValidationError):
         return " ".join(f"{each['field']}: {each['detail']}".lstrip(": ") for each in errors[:5])
-    return str(error.detail)
+    detail: Any = error.detail  # of some packages, such as Simple JWT, a problem of their own
+    detail = detail.get("detail") if isinstance(detail, dict) else detail
+    return str(detail if isinstance(detail, str) else error.default_detail)
 
 
 def _code(error: exceptions.APIException) -> str:
@@ -216,7 +230,7 @@ def _flat(details: Any, name: str) -> Iterator[dict[str, str]]:
 
 
 def _below(outer: str, name: Any) -> str:
-    if name in ("non_field_errors", "__all__"):
+    if name in (api_settings.NON_FIELD_ERRORS_KEY, "__all__"):
         return outer
     return f"{outer}.{name}" if outer else str(name)
 

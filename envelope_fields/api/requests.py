@@ -5,12 +5,11 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any, NoReturn
-from urllib.parse import urlencode
 
 from django.http import HttpRequest
 from django.urls import reverse
+from drf_spectacular.plumbing import append_meta
 from rest_framework import exceptions, pagination, parsers, throttling, versioning
-from rest_framework.response import Response
 from rest_framework.settings import api_settings
 
 from envelope_fields.api.fields import IntegerInQuery, Query, printable
@@ -26,6 +25,8 @@ READ, CHANGE = "envelope_fields.read", "envelope_fields.change"
 CENSUS, DATA = "envelope_fields.census", "envelope_fields.data"
 LARGEST_PAGE = 200
 _VERSION = re.compile(r"v\d+")
+# Of the addresses of this API; others are of the address around it.
+OWN_PARAMETERS = frozenset({"id", "number", "grant", "index", "run"})
 
 
 @contextmanager
@@ -39,7 +40,7 @@ def acting(request: HttpRequest) -> Iterator[None]:
         if origin() == NOWHERE:
             stack.enter_context(handled())
             stack.enter_context(coming_from(origin_of(request)))
-        stack.enter_context(bound(RequestUser(request)))
+        stack.enter_context(bound(RequestUser.of(request)))
         yield
 
 
@@ -55,13 +56,17 @@ class Throttle(throttling.ScopedRateThrottle):
 
 
 class ByNamespace(versioning.NamespaceVersioning):
-    """Takes `include("envelope_fields.api.urls", namespace="v1")` for version 1, and none, too."""
+    """Takes `include("envelope_fields.api.urls", namespace="v1")` for version 1, and none, too.
+
+    So it does below `api/<version>/`, as the framework's `URLPathVersioning` has it.
+    """
 
     default_version = V1
     allowed_versions = (V1,)
 
     def determine_version(self, request: Any, *args: Any, **kwargs: Any) -> str:
-        named = [name for name in _namespaces(request) if _VERSION.fullmatch(name)]
+        in_path = str(around(request).get(self.version_param, ""))
+        named = [name for name in (*_namespaces(request), in_path) if _VERSION.fullmatch(name)]
         if any(name not in self.allowed_versions for name in named):
             raise exceptions.NotFound("There is no such version of this API.")
         return named[-1] if named else V1
@@ -69,8 +74,15 @@ class ByNamespace(versioning.NamespaceVersioning):
 
 def url_of(request: Any, name: str, **kwargs: Any) -> str:
     """Return the address of a view of the API, below the address where the project includes it."""
-    path = reverse(":".join([*_namespaces(request), name]), kwargs=kwargs)
+    path = reverse(":".join([*_namespaces(request), name]), kwargs={**around(request), **kwargs})
     return str(request.build_absolute_uri(path))
+
+
+def around(request: Any) -> dict[str, Any]:
+    """Return the parameters of the address below which the project includes the API."""
+    match = getattr(request, "resolver_match", None)
+    given = match.kwargs if match else {}
+    return {name: given[name] for name in given if name not in OWN_PARAMETERS}
 
 
 def _namespaces(request: Any) -> list[str]:
@@ -194,57 +206,18 @@ class Pages(pagination.PageNumberPagination):
 
     def get_paginated_response_schema(self, schema: Any) -> Any:
         count = {"type": "integer", "example": 1}
-        links = {"next": _link(None), "previous": _link(None)}
-        return _object({"count": count, **links, "results": schema})
+        links = {"next": nullable_link(None), "previous": nullable_link(None)}
+        return object_of({"count": count, **links, "results": schema})
 
     def get_schema_operation_parameters(self, view: Any) -> list[Any]:
         return []  # they are in the query of the view
 
 
-class EventQuery(Query):
-    """Which events, from where on."""
-
-    page_size = IntegerInQuery(min_value=1, max_value=LARGEST_PAGE, default=50)
-    before = IntegerInQuery(min_value=0, required=False)
-    after = IntegerInQuery(min_value=0, required=False)
+def nullable_link(example: str | None) -> dict[str, Any]:
+    """Return the schema of an address that may be null."""
+    return append_meta({"type": "string", "format": "uri"}, {"nullable": True, "example": example})
 
 
-class EventPages(pagination.BasePagination):
-    """Newest first, or from an event on, oldest first: pages that new events do not move."""
-
-    def paginate_queryset(self, queryset: Any, request: Any, view: Any = None) -> Any:
-        query = view.query
-        self.request, size = request, query["page_size"]
-        self.is_forwards = "after" in query
-        if "before" in query:
-            queryset = queryset.filter(number__lt=query["before"])
-        if self.is_forwards:
-            queryset = queryset.filter(number__gt=query["after"])
-        found = list(queryset.order_by("number" if self.is_forwards else "-number")[: size + 1])
-        self.last = found[size - 1].number if len(found) > size else None
-        return found[:size]
-
-    def get_paginated_response(self, data: Any) -> Response:
-        return Response({"next": self._next(), "results": data})
-
-    def get_paginated_response_schema(self, schema: Any) -> Any:
-        more = _link("https://example.com/api/v1/events/?before=40")
-        return _object({"next": more, "results": schema})
-
-    def get_schema_operation_parameters(self, view: Any) -> list[Any]:
-        return []
-
-    def _next(self) -> str | None:
-        if self.last is None:
-            return None
-        query = self.request.query_params.dict()
-        query["after" if self.is_forwards else "before"] = str(self.last)
-        return f"{self.request.build_absolute_uri(self.request.path)}?{urlencode(query)}"
-
-
-def _link(example: str | None) -> dict[str, Any]:
-    return {"type": ["string", "null"], "format": "uri", "example": example}
-
-
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
+def object_of(properties: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of an object that has all of some properties."""
     return {"type": "object", "required": list(properties), "properties": properties}

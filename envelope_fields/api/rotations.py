@@ -20,7 +20,7 @@ from envelope_fields.api.fields import (
     takes,
     time_field,
 )
-from envelope_fields.api.problems import no_rotation
+from envelope_fields.api.problems import no_such
 from envelope_fields.api.schema import NAME_OF_START, endpoint
 from envelope_fields.jobs import representation, runs
 from envelope_fields.jobs.throttle import BATCH_SIZE, NICEST
@@ -195,7 +195,7 @@ class Rotations(views.ApiView):
         A worker does it: the response is that of a run that goes on. The same start again, by its
         `Idempotency-Key`, is answered with the first run.
         """
-        given = self.body(NewRun)
+        given = self.body()
         repeated = requests.idempotency_key(request, given)
         first = repeated.first_run()
         known = first.master_key if first else None
@@ -234,23 +234,22 @@ def seen_run(named: str, wanted: Action = Action.DESCRIBE) -> RotationRun:
     pk = id_in(named)
     run = runs.all_runs().filter(pk=pk).first() if pk else None
     if run is None:
-        raise no_rotation()
+        raise no_such("rotation")
     try:
         views.see_each(runs.keys_of(run), wanted)
     except NotFound:
-        raise no_rotation() from None
+        raise no_such("rotation") from None
     return run
 
 
 def _failure_contents(page: list[models.RotationFailure]) -> list[dict[str, Any]]:
-    return [representation.failure_content(each) for each in page]
+    return list(map(representation.failure_content, page))
 
 
 def shown(run: RotationRun) -> Response:
     """Return the response that shows a rotation, as the database has it."""
     now = find_run(run)
-    content = RunContent(representation.run_content(now)).data
-    return Response(content, headers={"ETag": f"{tag_of(now)}{views.etag_of(content)[1:]}"})
+    return views.tagged(RunContent(representation.run_content(now)).data, prefix=tag_of(now))
 
 
 def accepted(request: Any, run: RotationRun) -> Response:
@@ -262,9 +261,9 @@ def accepted(request: Any, run: RotationRun) -> Response:
 
 
 def tag_of(run: RotationRun) -> str:
-    """Return how the ETag of a rotation begins: with what users change, and progress does not."""
-    seen = {"state": run.state, "resumed_at": run.resumed_at, "finished_at": run.finished_at}
-    return views.etag_of(seen)[:-1] + "."
+    """Return how the ETag of a rotation begins: with what progress does not change."""
+    names = ("state", "resumed_at", "finished_at")
+    return views.etag_prefix({name: getattr(run, name) for name in names})
 
 
 def _picked(rows: QuerySet[RotationRun], query: dict[str, Any]) -> QuerySet[RotationRun]:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
-from drf_spectacular.settings import patched_settings
+from drf_spectacular.settings import SPECTACULAR_DEFAULTS, patched_settings, spectacular_settings
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.settings import api_settings
@@ -23,83 +23,76 @@ _Method = TypeVar("_Method", bound=Callable[..., Any])
 ALWAYS = (400, 401, 403, 404, 405, 406, 429)
 WITH_BODY = (411, 413, 415)
 
-_PATH = {
-    "id": OpenApiParameter(
-        "id",
-        {"type": "string", "pattern": in_ecma(ADDRESS)},
-        OpenApiParameter.PATH,
-        description="The key's id, or `alias:` and its alias.",
-        examples=[
-            OpenApiExample("by alias", "alias:default"),
-            OpenApiExample("by id", "0b8cf4b2-4f6e-4d5c-8f50-5d8d3a6ab0f1"),
-        ],
+
+_NONE: Mapping[Any, Any] = MappingProxyType({})
+
+
+def _parameter(
+    where: Any, name: str, schema: Any, text: str, examples: Mapping[str, str] = _NONE
+) -> OpenApiParameter:
+    shown = [OpenApiExample(called, examples[called]) for called in examples]
+    return OpenApiParameter(name, schema, where, description=text, examples=shown)
+
+
+_IN_PATH = (
+    _parameter(
+        "path", "id", {"type": "string", "pattern": in_ecma(ADDRESS)},
+        "The key's id, or `alias:` and its alias.",
+        {"by alias": "alias:default", "by id": "0b8cf4b2-4f6e-4d5c-8f50-5d8d3a6ab0f1"},
     ),
-    "number": OpenApiParameter(
-        "number",
-        {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
-        OpenApiParameter.PATH,
-        description="The number of the version; the highest is current.",
+    _parameter(
+        "path", "number", {"type": "integer", "minimum": 0, "maximum": 2**31 - 1},
+        "The number of the version; the highest is current.",
     ),
-    "grant": OpenApiParameter(
-        "grant",
-        {"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
-        OpenApiParameter.PATH,
-        description="The number of the grant.",
+    _parameter(
+        "path", "grant", {"type": "integer", "minimum": 0, "maximum": 2**63 - 1},
+        "The number of the grant.",
     ),
-    "index": OpenApiParameter(
-        "index",
-        {"type": "string", "pattern": "^[^/]{1,300}$"},
-        OpenApiParameter.PATH,
-        description="The label of the index: `app_label.model.field` of its column.",
-        examples=[OpenApiExample("an index", "clinic.patient.email_index")],
+    _parameter(
+        "path", "index", {"type": "string", "pattern": "^[^/]{1,300}$"},
+        "The label of the index: `app_label.model.field` of its column.",
+        {"an index": "clinic.patient.email_index"},
     ),
-    "run": OpenApiParameter(
-        "run",
-        {"type": "string", "format": "uuid"},
-        OpenApiParameter.PATH,
-        description="The id of the rotation.",
-        examples=[OpenApiExample("a rotation", "7f1c52e4-9f0f-4a39-8d4e-0a1a3c7f9d55")],
+    _parameter(
+        "path", "run", {"type": "string", "format": "uuid"}, "The id of the rotation.",
+        {"a rotation": "7f1c52e4-9f0f-4a39-8d4e-0a1a3c7f9d55"},
     ),
-}
-IF_MATCH = OpenApiParameter(
-    "If-Match",
-    str,
-    OpenApiParameter.HEADER,
-    description="The `ETag` that was seen; if it is another one by now, nothing is done (412).",
-)
-NAME_OF_START = OpenApiParameter(
-    IDEMPOTENCY_KEY,
-    {"type": "string", "pattern": in_ecma(NAME_OF_REQUEST)},
-    OpenApiParameter.HEADER,
-    description=(
-        "A name for this start. Sent again with the same body, it is answered with the first run; "
-        "with another body it is refused (422)."
-    ),
-    examples=[OpenApiExample("of a deployment", '"deploy-1742"')],
-)
+)  # fmt: skip
+IF_MATCH = _parameter(
+    "header", "If-Match", str,
+    "The `ETag` that was seen; if it is another one by now, nothing is done (412).",
+)  # fmt: skip
+NAME_OF_START = _parameter(
+    "header", IDEMPOTENCY_KEY, {"type": "string", "pattern": in_ecma(NAME_OF_REQUEST)},
+    "A name for this start. Sent again with the same body, it is answered with the first run; "
+    "with another body it is refused (422).",
+    {"of a deployment": '"deploy-1742"'},
+)  # fmt: skip
 _HEADERS = {
     "ETag": "Changes with what is shown.",
     "Location": "The address of what was made, or goes on.",
     "Retry-After": "After how many seconds to ask again.",
     "Cache-Control": "`no-store`: the answer is kept nowhere.",
 }
+_TOO_SMALL = "Ensure this value is greater than or equal to 90."
 _PROBLEM = {
-    "type": "about:blank",
-    "title": "Bad Request",
-    "status": 400,
-    "detail": "rotation_period: Ensure this value is greater than or equal to 90.",
-    "code": "invalid",
-    "errors": [
-        {
-            "field": "rotation_period",
-            "detail": "Ensure this value is greater than or equal to 90.",
-            "code": "min_value",
-        }
-    ],
-}
+    "type": "about:blank", "title": "Bad Request", "status": 400,
+    "detail": f"rotation_period: {_TOO_SMALL}", "code": "invalid",
+    "errors": [{"field": "rotation_period", "detail": _TOO_SMALL, "code": "min_value"}],
+}  # fmt: skip
 
-# Ours alone, whatever a project sets for the schema of its own API.
+# Ours alone, whatever a project sets for the schema of its own API; but how accounts are
+# authenticated is the project's. What serves its schema cannot be set for a while.
+_OF_PROJECT = (
+    "SECURITY", "AUTHENTICATION_WHITELIST", "APPEND_COMPONENTS", "OAUTH2_", "SERVE_",
+    "DEFAULT_GENERATOR_CLASS",
+)  # fmt: skip
 _SETTINGS: dict[str, Any] = {
+    **{
+        name: SPECTACULAR_DEFAULTS[name]
+        for name in SPECTACULAR_DEFAULTS
+        if not name.startswith(_OF_PROJECT)
+    },
     "TITLE": "Envelope encryption: keys",
     "DESCRIPTION": (
         "Master keys, their versions, who may use them, rotations of what is stored under them, "
@@ -110,16 +103,12 @@ _SETTINGS: dict[str, Any] = {
     "OAS_VERSION": "3.1.0",
     "SCHEMA_PATH_PREFIX": "",
     "COMPONENT_SPLIT_PATCH": False,
-    "COMPONENT_SPLIT_REQUEST": False,
     "ENFORCE_NON_BLANK_FIELDS": True,
-    "PREPROCESSING_HOOKS": [],
     "POSTPROCESSING_HOOKS": [
         "envelope_fields.api.schema.without_marks",
         "envelope_fields.api.schema.with_named_problems",
     ],
     "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
-    "SORT_OPERATIONS": True,
-    "SERVERS": [],
     "TAGS": [
         {"name": "keys", "description": "Master keys, and everything about one."},
         {"name": "rotations", "description": "Moving stored values to the current version."},
@@ -129,6 +118,7 @@ _SETTINGS: dict[str, Any] = {
         {"name": "schema", "description": "This document."},
     ],
 }
+_SINCE_3_1 = ("propertyNames", "contentEncoding")  # words of JSON Schema that OpenAPI 3.0 lacks
 _lock = Lock()
 _made: dict[Any, dict[str, Any]] = {}
 
@@ -157,6 +147,14 @@ class Problem(serializers.Serializer[Any]):
 class ApiSchema(AutoSchema):
     """Knows the parameters of our addresses, and fields that have a schema of their own."""
 
+    def get_operation(self, path: str, *args: Any) -> Any:
+        if len(args) == 1:  # by the generator of REST framework, which knows no `endpoint`
+            return {"responses": {"default": {"description": "`schema/` describes it."}}}
+        return super().get_operation(path, *args)
+
+    def get_components(self, *_: Any) -> dict[str, Any]:  # as above
+        return {}
+
     def get_tags(self) -> list[str]:
         return super().get_tags() or ["schema"]
 
@@ -164,7 +162,7 @@ class ApiSchema(AutoSchema):
         return self.get_description().partition("\n")[0].rstrip(".")
 
     def get_override_parameters(self) -> list[Any]:
-        return [_PATH[name] for name in _PATH if f"{{{name}}}" in self.path]
+        return [each for each in _IN_PATH if f"{{{each.name}}}" in self.path]
 
     def _is_list_view(self, serializer: Any = None) -> bool:
         return isinstance(serializer, serializers.ListSerializer)
@@ -183,7 +181,10 @@ class ApiSchema(AutoSchema):
             return super()._map_serializer_field(field, direction, bypass_extensions)
         meta = self._get_serializer_field_meta(field, direction)
         known = {name: meta[name] for name in ("description", "default") if name in meta}
-        return {**field.json_schema(), **known}
+        described = {**field.json_schema(), **known}
+        if spectacular_settings.OAS_VERSION.startswith("3.0"):  # as that of a project may be
+            described = {name: described[name] for name in described if name not in _SINCE_3_1}
+        return described
 
     def _insert_field_validators(self, field: Any, schema: Any) -> None:
         if not hasattr(field, "json_schema"):
@@ -197,7 +198,7 @@ def endpoint(
     body: Any = Empty,
     query: type[Query] = Query,
     refusals: Sequence[int] = (),
-    headers: Mapping[int, Sequence[str]] = MappingProxyType({}),
+    headers: Mapping[int, Sequence[str]] = _NONE,
     parameters: Sequence[OpenApiParameter] = (),
 ) -> Callable[[_Method], _Method]:
     """Describe a method of a view, as drf-spectacular's `extend_schema` does.

@@ -21,7 +21,6 @@ from envelope_fields.api import (
     grants,
     indexes,
     keys,
-    macs,
     operations,
     rotations,
     views,
@@ -124,8 +123,8 @@ _DATA = {
     "encrypt": data.Encrypt,
     "decrypt": data.Decrypt,
     "re-encrypt": data.ReEncrypt,
-    "generate-mac": macs.GenerateMac,
-    "verify-mac": macs.VerifyMac,
+    "generate-mac": data.GenerateMac,
+    "verify-mac": data.VerifyMac,
 }
 
 # An alias may have slashes, so what is longer comes first: `keys/alias:a/rotate/` is an operation.

@@ -64,8 +64,9 @@ class ApiView(generics.GenericAPIView[Any]):
         return view
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        own = {name: kwargs[name] for name in kwargs if name in requests.OWN_PARAMETERS}
         with requests.acting(request):
-            response: Any = super().dispatch(request, *args, **kwargs)
+            response: Any = super().dispatch(request, *args, **own)
             # Inside, since the pages of the browsable API ask what their user may do.
             return response.render()
 
@@ -125,23 +126,20 @@ class ApiView(generics.GenericAPIView[Any]):
             response.content_type = problems.MEDIA_TYPE
         return response
 
-    def body(self, known: type[Strict]) -> dict[str, Any]:
-        """Return the content of a request.
+    def body(self, known: type[Strict] | None = None) -> dict[str, Any]:
+        """Return the content of a request, as `endpoint` describes it or as one kind of it.
 
         Raises:
             ValidationError: it is something else.
         """
-        return checked(known, self.request.data)
+        return checked(known or self._described("body", Empty), self.request.data)
 
     def paged(
         self, rows: Any, shown: type[Any], content: Callable[[Any], Any] | None = None
     ) -> Response:
         """Return the response that shows a page of rows.
 
-        Args:
-            rows: all of them.
-            shown: the serializer of one.
-            content: returns of the rows of a page what the serializer takes, where it is not these.
+        `content` returns of the rows of a page what the serializer takes, where it is not these.
         """
         page = self.paginate_queryset(rows)
         given = page if content is None else content(page)
@@ -208,16 +206,13 @@ def seen_key(address: str, wanted: Action = Action.DESCRIBE, *others: Action) ->
 def see(key: MasterKey | None, wanted: Action = Action.DESCRIBE, *others: Action) -> MasterKey:
     """Return a key that may be seen; another one does not exist, and the attempt is recorded.
 
-    Args:
-        key: the row of the key, if there is one.
-        wanted: what is tried with it.
-        others: what else lets a user see it.
+    `wanted` is what is tried with it, and `others` are what else lets a user see it.
 
     Raises:
         NotFound: there is no such key, to this user.
     """
     if key is None:
-        raise problems.no_key()
+        raise problems.no_such("key")
     see_each([key], wanted, *others)
     return key
 
@@ -228,7 +223,7 @@ def see_each(keys: Sequence[MasterKey], wanted: Action, *others: Action) -> None
     for key in keys:
         if not seen[key.pk]:
             record_denial(wanted, key)
-            raise problems.no_key()
+            raise problems.no_such("key")
 
 
 # -- ETags, by which a user learns that another one was faster -------------------------------------
@@ -240,9 +235,16 @@ def etag_of(content: Mapping[str, Any]) -> str:
     return f'"{sha256(text.encode()).hexdigest()[:32]}"'
 
 
-def tagged(content: Mapping[str, Any], status: int = 200) -> Response:
-    """Return the response that shows something, with its ETag."""
-    return Response(content, status=status, headers={"ETag": etag_of(content)})
+def tagged(content: Mapping[str, Any], status: int = 200, prefix: str = "") -> Response:
+    """Return the response that shows something, with its ETag, which `etag_prefix` may begin."""
+    tag = etag_of(content)
+    tag = f"{prefix}{tag[1:]}" if prefix else tag
+    return Response(content, status=status, headers={"ETag": tag})
+
+
+def etag_prefix(seen: Mapping[str, Any]) -> str:
+    """Return how the ETag of what changes by itself begins: with what users change of it."""
+    return f"{etag_of(seen)[:-1]}."
 
 
 @contextmanager
@@ -268,8 +270,8 @@ def as_seen(request: Any, row: Model, now: Callable[[], str]) -> Iterator[None]:
     def check(locked: Model) -> None:
         if locked.pk != row.pk or seen == ["*"]:
             return
-        begins = now()
-        if not any(tag.startswith(begins) for tag in seen):
+        prefix = now()
+        if not any(tag.startswith(prefix) for tag in seen):
             raise problems.PreconditionFailed
 
     with expecting(check):

@@ -44,16 +44,15 @@ class Attempt:
         after: dict[str, Any] = {"field": denial.field_path} if denial.field_path else {}
         if self.repeated:
             after["repeated_before"] = self.repeated
-        return events.event_of(
+        [event] = events.events_of(
             str(denial.action),
+            [(denial.key_id, denial.key_alias, after)],
             outcome=AuditOutcome.DENIED,
             at=self.at,
             actor=denial.principal,
             origin=self.origin,
-            key_id=denial.key_id,
-            key_alias=denial.key_alias,
-            after=after,
         )
+        return event
 
 
 @dataclass(slots=True)
@@ -84,23 +83,18 @@ class _Repeats:
             self._seen[which] = _Window(monotonic() + FOLD_SECONDS, attempt)
             return 0 if window is None else window.repeats
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether no denial is within its time."""
-        return not self._seen
+    def __len__(self) -> int:
+        return len(self._seen)
 
     def over(self, now: float) -> Iterator[Attempt]:
         """Yield the last of each denial that was repeated, when its time is over."""
         with self._lock:
             for which, window in tuple(self._seen.items()):
-                if not self._is_over(window, now):
+                if window.until > now and len(self._seen) <= REMEMBERED:
                     break
                 self._seen.pop(which, None)
                 if window.repeats:
                     yield replace(window.last, repeated=window.repeats - 1)
-
-    def _is_over(self, window: _Window, now: float) -> bool:
-        return window.until <= now or len(self._seen) > REMEMBERED
 
 
 class _Denials(WriteBehind):
@@ -114,7 +108,7 @@ class _Denials(WriteBehind):
 
     def is_waiting(self, *, last: bool = False) -> bool:
         self.waiting.extend(self.repeats.over(inf if last else monotonic()))
-        self.is_empty = not self.waiting and self.repeats.is_empty
+        self.is_empty = not self.waiting and not self.repeats
         return bool(self.waiting)
 
     def may_write(self, using: str) -> bool:
@@ -126,14 +120,15 @@ class _Denials(WriteBehind):
         if transactions.in_transaction(using):
             transactions.autonomous(lambda: self._append(using), using)
         else:
-            self._append(using)
+            with transactions.waiting_briefly(using):
+                self._append(using)
 
     def _append(self, using: str) -> None:
         while self.waiting:
             attempt = self.waiting.popleft()
             try:
                 with trail.prepared(using), transaction.atomic(using=using):
-                    trail.append(attempt.event(), using)
+                    trail.append_all([attempt.event()], using)
             except BaseException:
                 self.waiting.appendleft(attempt)
                 raise
@@ -154,7 +149,7 @@ def note(denial: policy.Denial) -> None:
     attempt = Attempt(denial, events.now(), policy.origin())
     repeated = buffer.repeats.counted(attempt)
     buffer.belongs_here()
-    if repeated is not None or denial.action not in policy.DATA_ACTIONS:
+    if repeated is not None or denial.action not in policy.attempts.DATA_ACTIONS:
         _log(attempt)  # of values there may be thousands
     if repeated is not None:
         buffer.waiting.append(replace(attempt, repeated=repeated))
@@ -163,5 +158,5 @@ def note(denial: policy.Denial) -> None:
 
 def _log(attempt: Attempt) -> None:
     extra = {**events.log_fields(attempt.event()), "audit_field": attempt.denial.field_path}
-    del extra["audit_number"]  # it is no event yet
+    del extra["audit_number"]  # it is not an event yet
     trail.logger.warning("denied: %s", attempt.denial, extra=extra)

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connections
@@ -37,36 +37,13 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def event_of(
-    action: str,
-    *,
-    outcome: str,
-    at: datetime,
-    actor: policy.Principal,
-    origin: policy.Origin,
-    key_id: UUID | None,
-    key_alias: str | None,
-    version_number: int | None = None,
-    before: Mapping[str, Any] | None = None,
-    after: Mapping[str, Any] | None = None,
-) -> AuditEvent:
-    """Return an event whose texts fit their columns, to be appended."""
-    [event] = events_of(
-        action,
-        [(key_id, key_alias, after)],
-        outcome=outcome,
-        at=at,
-        actor=actor,
-        origin=origin,
-        version_number=version_number,
-        before=before,
-    )
-    return event
+# The id and alias of a key, where an act was on one, and what it is now.
+About = tuple[UUID | None, str | None, Mapping[str, Any] | None]
 
 
 def events_of(
     action: str,
-    about: Iterable[tuple[UUID | None, str | None, Mapping[str, Any] | None]],
+    about: Iterable[About],
     *,
     outcome: str,
     at: datetime,
@@ -75,7 +52,7 @@ def events_of(
     version_number: int | None = None,
     before: Mapping[str, Any] | None = None,
 ) -> list[AuditEvent]:
-    """Return the events of one act, as `event_of` does: the id and alias of each key, and `after`.
+    """Return the events of one act, whose texts fit their columns, to be appended.
 
     What is the same for all is made once, since an act may be on a thousand keys.
     """
@@ -153,9 +130,7 @@ def _value(value: Any) -> Any:
 def message(event: AuditEvent, predecessor: bytes) -> bytes:
     """Return what the MAC of an event is made over.
 
-    Args:
-        event: the event, its MAC left out.
-        predecessor: the MAC of the event before, or 32 zero bytes.
+    The predecessor is the MAC of the event before, or 32 zero bytes.
     """
     return encode(
         [
@@ -206,19 +181,14 @@ def _zone_of_naive_times() -> tzinfo:
 
 
 def _integer(value: int) -> bytes:
-    return value.to_bytes(8, "little", signed=True)
+    return value.to_bytes(8, "little", signed=True)  # a moment may be before 1970
 
 
 # -- The trail up to an event, and how events are shown -------------------------------------------
 
 
 class Head(NamedTuple):
-    """The last event of a trail: kept elsewhere, it shows when a tail is cut off.
-
-    Attributes:
-        number: of the event; 0 where there is none.
-        mac: of the event; zeros where there is none.
-    """
+    """The last event of a trail, or zeros: kept elsewhere, it shows when a tail is cut off."""
 
     number: int
     mac: bytes
@@ -249,19 +219,6 @@ class Head(NamedTuple):
 EMPTY = Head(0, NO_MAC)
 
 
-def stored_bytes(value: object) -> bytes:
-    """Return the bytes of a binary column; none where it holds something else, as on SQLite."""
-    return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else b""
-
-
-class Acted(Protocol):
-    """A row that names who did something."""
-
-    actor_type: Any
-    actor_id: Any
-    actor_name: Any
-
-
 def event_content(event: AuditEvent) -> dict[str, Any]:
     """Return an event as plain data; `head` is what `verify_audit_trail --head` takes."""
     return {
@@ -283,8 +240,8 @@ def event_content(event: AuditEvent) -> dict[str, Any]:
     }
 
 
-def actor_text(row: Acted) -> str:
-    """Return the name of the user who did something, or their type and id where they have none."""
+def actor_text(row: Any) -> str:
+    """Return the name of the user whom a row names, or their type and id where they have none."""
     return str(row.actor_name) or f"{row.actor_type} {row.actor_id}".strip()
 
 

@@ -10,10 +10,9 @@ from collections import Counter
 from datetime import date
 from operator import itemgetter
 from threading import Lock
-from time import monotonic
 from typing import Any, ClassVar
 
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -21,7 +20,7 @@ from envelope_fields import keyring
 from envelope_fields.audit import events, trail
 from envelope_fields.audit.write_behind import WriteBehind
 from envelope_fields.databases import transactions
-from envelope_fields.models import AuditOutcome, LegacyRead
+from envelope_fields.models import AuditEvent, AuditOutcome, LegacyRead
 from envelope_fields.policy import APPLICATION
 from envelope_fields.policy.requests import NOWHERE
 
@@ -40,7 +39,6 @@ class _Reads(WriteBehind):
 
     def clear(self) -> None:
         super().clear()
-        self.due_at = monotonic() + WRITE_SECONDS
         self.lock = Lock()
         self.reads: Counter[Which] = Counter()
         self.several_layers: Counter[Which] = Counter()
@@ -58,12 +56,8 @@ class _Reads(WriteBehind):
     def is_waiting(self, *, last: bool = False) -> bool:
         return bool(self.reads) and not self.lock.locked()
 
-    def may_write(self, using: str) -> bool:
-        connection = connections[using]
-        return not connection.in_atomic_block and transactions.autocommits(connection)
-
     def write(self, using: str) -> None:
-        with self.lock:
+        with self.lock, transactions.waiting_briefly(using):
             reads, several = self.reads, self.several_layers
             self.reads, self.several_layers = Counter(), Counter()
             # In one order, so that two processes never wait for each other.
@@ -94,7 +88,7 @@ def _write(which: Which, number: int, several: int, using: str) -> None:
         added = {"reads": F("reads") + number, "several_layers": F("several_layers") + several}
         rows.filter(pk=row.pk).update(**added)
         if is_first:
-            trail.append(_event(which, _before(which, using)), using)
+            trail.append_all(_events(which, _before(which, using)), using)
 
 
 def _before(which: Which, using: str) -> dict[str, Any]:
@@ -105,16 +99,14 @@ def _before(which: Which, using: str) -> dict[str, Any]:
     return {} if last is None else {"day": str(last.day), "reads": last.reads}
 
 
-def _event(which: Which, before: dict[str, Any]) -> Any:
+def _events(which: Which, before: dict[str, Any]) -> list[AuditEvent]:
     field, day, package = which
-    return events.event_of(
+    return events.events_of(
         ACTION,
+        [(None, None, {"field": field, "package": package, "day": str(day)})],
         outcome=AuditOutcome.DONE,
         at=events.now(),
         actor=APPLICATION,
         origin=NOWHERE,
-        key_id=None,
-        key_alias=None,
         before=before,
-        after={"field": field, "package": package, "day": str(day)},
     )

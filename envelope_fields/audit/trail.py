@@ -21,11 +21,12 @@ from django.db.models import F, QuerySet
 from django.db.transaction import TransactionManagementError
 
 from envelope_fields import keyring, models, policy
-from envelope_fields.audit.events import Head, events_of, log_fields, message, now, stored_bytes
+from envelope_fields.audit.events import Head, events_of, log_fields, message, now
 from envelope_fields.conf import configuration
-from envelope_fields.databases import transactions
+from envelope_fields.databases import database, transactions
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.models import AuditEvent, AuditKey, key_changes
+from envelope_fields.models.keys import stored_bytes
 from envelope_fields.signals import audit_event
 
 logger = logging.getLogger("envelope_fields.audit")
@@ -43,7 +44,12 @@ def head() -> Head:
     """Return the head of the trail as the database has it."""
     heads = models.AuditHead.objects.using(configuration().database)
     row = heads.filter(pk=HEAD).first() or models.AuditHead()
-    return Head(row.number, stored_bytes(row.mac))
+    return _head_of(row)
+
+
+def _head_of(row: models.AuditHead) -> Head:
+    """Return what the row says; none of it where it holds something else, as on SQLite."""
+    return Head(row.last_id if isinstance(row.last_id, int) else 0, stored_bytes(row.mac))
 
 
 def record(
@@ -65,16 +71,14 @@ def record(
         action: what was done, as KMS names it, in snake case: `rotate`.
         actor: on whose behalf.
         using: the keys' database, with a transaction open.
-        key: the master key, where the act was on one.
-        version: its version, where the act was on one.
+        key, version: the master key, and its version, where the act was on one.
         before: what it was; text, whole numbers, booleans, None, lists and dictionaries of these.
         after: what it is now.
 
     Raises:
-        TransactionManagementError: no transaction is open.
         TypeError: `before` or `after` holds something else.
-        AuditTrailBroken: the trail cannot be continued.
-        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: no MAC can be made.
+        TransactionManagementError, AuditTrailBroken, ImproperlyConfigured, RootKeyRefused,
+        RootKeyUnavailable: as `append_all` does.
     """
     if key is None and version is not None:
         key = version.master_key
@@ -92,11 +96,7 @@ def record_each(
     version: models.MasterKeyVersion | None = None,
     before: Mapping[str, Any] | None = None,
 ) -> list[AuditEvent]:
-    """Append an event for each of the keys that one act is on; see `record`.
-
-    Args:
-        keys: each, and its `after`; the other arguments are those of `record`.
-    """
+    """Append an event, as `record` does, for each key that one act is on, each with its `after`."""
     events = events_of(
         action,
         [(key.pk if key else None, key.alias if key else None, after) for key, after in keys],
@@ -109,11 +109,6 @@ def record_each(
     )
     append_all(events, using)
     return events
-
-
-def append(event: AuditEvent, using: str) -> None:
-    """Append one event, as `append_all` does."""
-    append_all([event], using)
 
 
 def append_all(events: Sequence[AuditEvent], using: str) -> None:
@@ -129,13 +124,15 @@ def append_all(events: Sequence[AuditEvent], using: str) -> None:
             "An audit event is recorded in the transaction of its act: use transaction.atomic()."
         )
     row = _locked_head(using)
-    last, key = row.last_id or 0, _locked_key(using, trail_is_empty=row.last_id is None)
+    last, mac = _head_of(row)
+    key = _locked_key(using, trail_is_empty=row.last_id is None)
     for number, event in enumerate(events, last + 1):
+        _take_as_stored(event, using)
         event.number = number
-        event.previous_id = row.last_id
+        event.previous_id = number - 1 or None
         event.mac_version = bytes(key.version_id)
-        event.mac = keyring.mac(key, message(event, bytes(row.mac)))
-        row.last_id, row.mac = event.number, event.mac
+        event.mac = keyring.mac(key, message(event, mac))
+        row.last_id, row.mac = number, (mac := event.mac)
     try:
         # Not by the manager, which refuses what would not be chained.
         QuerySet[AuditEvent](AuditEvent, using=using).bulk_create(events)
@@ -148,6 +145,14 @@ def append_all(events: Sequence[AuditEvent], using: str) -> None:
     models.AuditHead.objects.using(using).filter(pk=HEAD).update(last=row.last_id, mac=row.mac)
     for event in events:
         transaction.on_commit(_notification(event), using=using, robust=True)
+
+
+def _take_as_stored(event: AuditEvent, using: str) -> None:
+    """Give an event the texts that come back from its columns, which may lack characters."""
+    for name in ("actor_type", "actor_id", "actor_name", "request_id"):
+        text = getattr(event, name)
+        if type(text) is not str or not text.isascii():  # each column stores the others as they are
+            setattr(event, name, database(using).as_stored(text, event._meta.db_table, name))
 
 
 def hold(using: str) -> None:
@@ -211,9 +216,6 @@ def prepared(using: str) -> Iterator[None]:
 
     So no root key is asked while the transaction holds locks. Where the root key fails, the first
     event inside raises its error: an operation that adds none does without.
-
-    Args:
-        using: the keys' database.
     """
     failure: Exception | None = None
     try:
@@ -229,13 +231,13 @@ def prepared(using: str) -> Iterator[None]:
 
 def _prepare(using: str) -> None:
     # Others wait for what this transaction has appended, for which the key was here.
-    if is_held(using) or keyring.has_audit_key(using):
+    if is_held(using) or keyring.macs.has_audit_key(using):
         return
     key = _keys(using).first()
     if key is None and not AuditEvent.objects.using(using).exists():
         key = _committed_key(using)
     if key is not None:
-        keyring.open_audit_key(key, using)
+        keyring.macs.open_audit_key(key, using)
 
 
 def _keys(using: str) -> QuerySet[AuditKey]:
@@ -254,13 +256,7 @@ def _committed_key(using: str) -> AuditKey | None:
 
 
 def _locked_key(using: str, *, trail_is_empty: bool) -> AuditKey:
-    """Return the row of the key; the head row is locked, so that no other one is made meanwhile.
-
-    Raises:
-        AuditTrailBroken: there are events and no key, so that they cannot be continued.
-        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: its root key did not open it
-            before the transaction, or did not wrap it.
-    """
+    """Return the row of the key; the head row is locked, so that no other one is made meanwhile."""
     failure = _failure.get()
     if failure is not None:
         raise copy(failure)

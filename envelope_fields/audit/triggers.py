@@ -74,12 +74,8 @@ def create(connection: BaseDatabaseWrapper, event_model: type[Model] = AuditEven
     """Make the triggers, in the place of those that are there; none on other databases.
 
     Args:
-        connection: to the keys' database.
-        event_model: the model as the table has it, which a migration may not have brought up to
-            the code of today.
-
-    Raises:
-        DatabaseError: the role may not.
+        connection: to the keys' database, whose role may make them.
+        event_model: as the table has it, which may not be migrated to the code of today.
     """
     database_of(connection).make_append_only(_events(event_model))
 

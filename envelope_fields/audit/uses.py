@@ -27,10 +27,10 @@ from django.db import DatabaseError, connections, models, transaction
 from django.db.models import F, Max, Value, functions
 from django.utils import timezone
 
-from envelope_fields import keyring
+from envelope_fields import databases, keyring
 from envelope_fields.audit.write_behind import WriteBehind
 from envelope_fields.conf import configuration
-from envelope_fields.databases import clock, errors, transactions
+from envelope_fields.databases import errors, transactions
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.keyring.age import uptime
 from envelope_fields.models import KeyUse, MasterKey, MasterKeyVersion
@@ -44,12 +44,10 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Day:
-    """What a version was used for on one day, and refused for; times as `timezone.now()` has them,
-    in memory, and by the clock of the keys' database in its rows.
+    """How often and when last a version was used on one day, or its state did not allow it.
 
-    Attributes:
-        uses, used_at: how often, and when last.
-        refused, refused_at: the same of attempts that its state did not allow.
+    Times are as `timezone.now()` has them, in memory, and by the clock of the keys' database in its
+    rows.
     """
 
     uses: int = 0
@@ -93,7 +91,6 @@ class _Uses(WriteBehind):
 
     def clear(self) -> None:
         super().clear()
-        self.due_at = monotonic() + WRITE_SECONDS
         self.is_empty = False  # the keyring counts, and does not say when
         self.lock = Lock()
         self.days: dict[Which, Day] = {}
@@ -113,14 +110,11 @@ class _Uses(WriteBehind):
     def is_waiting(self, *, last: bool = False) -> bool:
         return not self.lock.locked()
 
-    def may_write(self, using: str) -> bool:
-        connection = connections[using]
-        return not connection.in_atomic_block and transactions.autocommits(connection)
-
     def write(self, using: str) -> None:
         with self.lock:
             if self.gather():
-                write(self.days, using)
+                with transactions.waiting_briefly(using):
+                    write(self.days, using)
                 self.days = {}
 
 
@@ -142,11 +136,7 @@ def connect() -> None:
 
 
 def flush() -> None:
-    """Write what was counted since the last time; uses of unknown versions are dropped.
-
-    Raises:
-        DatabaseError: it could not be written, and is kept for the next time.
-    """
+    """Write what was counted since the last time; what a database did not take is kept."""
     buffer.write(configuration().database)
 
 
@@ -169,10 +159,7 @@ def last_sign(
 ) -> datetime | None:
     """Return when a key or version was last used, or a use of it was last refused, exactly.
 
-    Args:
-        row: the key or version.
-        channels: through which channels; by default all of `CHANNELS`.
-        refused: whether attempts count that the state of the version did not allow.
+    Through some channels, or all of `CHANNELS`; with what was `refused`, where that is to count.
     """
     using = configuration().database
     versions = list(row.versions.using(using)) if isinstance(row, MasterKey) else [row]
@@ -181,7 +168,7 @@ def last_sign(
     rows = stored.aggregate(used=Max("used_at"), refused=Max("refused_at"))
     found = [rows["used"], rows["refused"] if refused else None]
     ids = {bytes(version.version_id) for version in versions}
-    ahead = clock.ahead()
+    ahead = databases.ahead()
     with buffer.lock:
         for (version_id, _, _, channel), day in buffer.gather().items():
             if version_id in ids and channel in channels:
@@ -196,15 +183,11 @@ def to_the_second(moment: datetime | None) -> datetime | None:
 
 
 def write(days: Mapping[Which, Day], using: str) -> bool:
-    """Add to the rows, all or none, and return whether all the versions are there.
-
-    Raises:
-        DatabaseError: it could not be written.
-    """
+    """Add to the rows, all or none, and return whether all the versions are there."""
     ids = {version_id for version_id, *_ in days}
     versions = MasterKeyVersion.objects.using(using).filter(version_id__in=ids)
     pks = {bytes(version_id): pk for pk, version_id in versions.values_list("pk", "version_id")}
-    ahead = clock.ahead()
+    ahead = databases.ahead()
     rows = [  # in one order, so that two processes never wait for each other
         ({"version_id": pks[version_id], "day": day, "action": action, "channel": channel}, added)
         for (version_id, day, action, channel), added in sorted(days.items(), key=itemgetter(0))
@@ -276,7 +259,8 @@ def _record_refused(version_id: bytes, purpose: keyring.Purpose) -> None:
     try:
         using = configuration().database
         if not transactions.in_transaction(using):
-            write(days, using)
+            with transactions.waiting_briefly(using):
+                write(days, using)
         elif transactions.has_autonomous(using):
             transactions.autonomous(lambda: write(days, using), using)
     except Exception as error:  # the refusal itself is what the caller has to see

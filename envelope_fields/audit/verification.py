@@ -10,11 +10,12 @@ from django.db.models import Max, Q, QuerySet
 
 from envelope_fields import keyring, models
 from envelope_fields.audit import trail
-from envelope_fields.audit.events import EMPTY, Head, message, stored_bytes
+from envelope_fields.audit.events import EMPTY, Head, message
 from envelope_fields.audit.trail import MAC_KEY
 from envelope_fields.conf import configuration
 from envelope_fields.models import AuditEvent
 from envelope_fields.models.audit import NO_MAC
+from envelope_fields.models.keys import stored_bytes
 
 BATCH = 1000
 # How many MACs the event before may have had: the stored one, and what it ought to be.
@@ -51,13 +52,7 @@ MEANINGS = {
 
 @dataclass(slots=True)
 class Problem:
-    """Events that follow each other and have the same wrong with them.
-
-    Attributes:
-        first: the number of the first.
-        last: the number of the last.
-        cause: what is wrong.
-    """
+    """Events that follow each other, by their numbers, and have the same wrong with them."""
 
     first: int
     last: int
@@ -71,17 +66,11 @@ class Problem:
 
 @dataclass(slots=True)
 class Verification:
-    """What a verification found.
+    """What a verification found."""
 
-    Attributes:
-        events: how many there are.
-        head: the last one, as it is stored: keep it elsewhere for the next time.
-        problems: what is wrong, by number; empty if nothing is.
-    """
-
-    events: int = 0
-    head: Head = EMPTY
-    problems: list[Problem] = field(default_factory=list)
+    events: int = 0  # how many there are
+    head: Head = EMPTY  # the last one, as it is stored: keep it elsewhere for the next time
+    problems: list[Problem] = field(default_factory=list)  # by number
 
     @property
     def intact(self) -> bool:
@@ -159,11 +148,9 @@ class _Walk:
         found.head = Head(event.number, mac)
 
     def end(self, stored: Head, traces_of_acts: bool = False) -> None:
-        """Compare the last event with the head row, and with the known head.
+        """Compare the last event with the stored head row, and with the known head.
 
-        Args:
-            stored: the head row.
-            traces_of_acts: whether there must have been events.
+        Where there are `traces_of_acts`, there must have been events.
         """
         found, last = self.found, self.found.head
         there_were = max(self._known.number, stored.number)

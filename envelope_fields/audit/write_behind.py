@@ -21,8 +21,9 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import request_finished, request_started
 from django.db import connections
 
-from envelope_fields import keyring
+from envelope_fields import forks, keyring
 from envelope_fields.conf import configuration
+from envelope_fields.databases import may_wait, transactions
 
 PAUSE_SECONDS = 10  # after a failure, or each request would wait for a database that is down
 
@@ -34,11 +35,6 @@ class WriteBehind(ABC):
         logger: where that is logged.
         here: of a thread: `came` says whether its request has put something here; the others may
             have nothing to do with a database. Without it, every request writes.
-
-    Attributes:
-        database: that of the keys when something was put here; tests change it under a process.
-        due_at: before this time, of `monotonic`, requests write nothing.
-        is_empty: whether there is surely nothing; most requests end so.
     """
 
     SECONDS: ClassVar[float] = 0  # from one time to the next
@@ -49,21 +45,23 @@ class WriteBehind(ABC):
         self._logger = logger
         self._here = here
         self.clear()
-        os.register_at_fork(after_in_child=self.clear)  # it is the parent's to write
+        forks.in_child(self.clear)  # it is the parent's to write
 
     def clear(self) -> None:
         """Drop everything."""
-        self.database: Any = None
-        self.due_at = -inf
-        self.is_empty = True
+        self.database: Any = None  # of the keys, when something was put here: tests change it
+        self.due_at = monotonic() + self.SECONDS  # before this time, requests write nothing
+        self.held_until = -inf  # nor does other code, since others hold a lock
+        self.is_empty = True  # whether there is surely nothing; most requests end so
 
     @abstractmethod
     def is_waiting(self, *, last: bool = False) -> bool:
         """Whether there is something to write; the last time, also what would wait for more."""
 
-    @abstractmethod
     def may_write(self, using: str) -> bool:
         """Whether what is written now is committed, and nothing waits for it."""
+        connection = connections[using]
+        return not connection.in_atomic_block and transactions.autocommits(connection)
 
     @abstractmethod
     def write(self, using: str) -> None:
@@ -73,7 +71,7 @@ class WriteBehind(ABC):
         """Write when there is time."""
         request_started.connect(self._begin_request, dispatch_uid=(type(self), "write_behind"))
         request_finished.connect(self._end_request, dispatch_uid=(type(self), "write_behind"))
-        keyring.on_refresh(self.write_if_due)
+        keyring.cache.on_refresh(self.write_if_due)
         at_process_end(self.at_end)
 
     def _begin_request(self, **_: Any) -> None:
@@ -99,18 +97,18 @@ class WriteBehind(ABC):
             return
         with self._quietly():
             self.database = _database_name()
-            if monotonic() >= self.due_at and self.is_waiting():
+            if monotonic() >= max(self.due_at, self.held_until) and self.is_waiting():
                 using = configuration().database
-                if self.may_write(using):
+                if may_wait() and self.may_write(using):
                     self.due_at = monotonic() + max(self.SECONDS, PAUSE_SECONDS)
                     self._write_and_close(using)
                     self.due_at = monotonic() + self.SECONDS
 
     def write_now(self) -> None:
-        """Write where that may be done by now."""
+        """Write where that may be done by now, unless that was waited for in vain just before."""
         with self._quietly():
-            using = configuration().database
-            if self.is_waiting() and self.may_write(using):
+            using, is_time = configuration().database, monotonic() >= self.held_until
+            if is_time and may_wait() and self.is_waiting() and self.may_write(using):
                 self._write_and_close(using)
 
     def at_end(self, **_: object) -> None:
@@ -118,6 +116,7 @@ class WriteBehind(ABC):
         with self._quietly():
             if self.database is not None and self.database == _database_name():
                 self.is_waiting(last=True)
+                self.held_until = -inf
                 self.write_now()
 
     @contextmanager
@@ -127,9 +126,12 @@ class WriteBehind(ABC):
         Beside errors of databases, there are those of settings, and of tests that allow no
         database.
         """
+        began_at = monotonic()
         try:
             yield
         except Exception as error:
+            if monotonic() - began_at >= transactions.LOCK_SECONDS:
+                self.held_until = monotonic() + PAUSE_SECONDS
             self._logger.log(self.LEVEL, self.FAILED, type(error).__name__)
 
     def _write_and_close(self, using: str) -> None:

@@ -1,14 +1,14 @@
 """The columns that hold encrypted values, each once, and what their bytes mean.
 
 The census asks a column's codec which key version a stored value names, jobs ask it by what values
-are found and which bytes a rewrap replaces, and verification asks it whether a value can be read.
-An envelope is one kind of value; a column may hold others.
+are found and which bytes a rewrap replaces. An envelope is one kind of value; a column may hold
+others.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -18,8 +18,9 @@ from django.apps import apps
 from django.db import Error, connections
 from django.db.models import CharField, Field, Model, TextField
 
-from envelope_fields.census.codecs import ENVELOPE, INDEX, Codec
 from envelope_fields.conf import configuration
+from envelope_fields.crypto.blind_index import INDEX_CODEC
+from envelope_fields.crypto.format import ENVELOPE, Codec
 from envelope_fields.databases import (
     UNLOCATED,
     Relation,
@@ -29,10 +30,9 @@ from envelope_fields.databases import (
 )
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields import EncryptedFieldMixin
-from envelope_fields.fields.conversion.twins import by_owners
 from envelope_fields.fields.index.macs import is_index
 from envelope_fields.fields.keys import RowKey
-from envelope_fields.fields.legacy.beside import MARK
+from envelope_fields.fields.legacy.reading import MARK
 from envelope_fields.models import DEFAULT_ALIAS
 
 
@@ -49,16 +49,13 @@ class Table:
     """A table in one database.
 
     Attributes:
-        database: the alias in `DATABASES`.
-        table_sql: its name in the database, quoted for SQL.
-        relation: what the catalogue of the database says of it, where that was asked.
         schema: its schema; None where the database has none, or all that are looked for are in one
             and are found without its name.
     """
 
-    database: str
-    table_sql: str
-    relation: Relation = UNLOCATED
+    database: str  # the alias in `DATABASES`
+    table_sql: str  # quoted
+    relation: Relation = UNLOCATED  # what the catalogue says of it, where that was asked
     schema: str | None = None
 
     def found_by_name(self) -> AbstractContextManager[None]:
@@ -70,19 +67,12 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column(Table):
-    """The column of an encrypted field.
+    """The column of an encrypted field, or of a blind index."""
 
-    Attributes:
-        model: the model that owns the column.
-        field: its field.
-        column_sql: its name in the database, quoted for SQL.
-        codec: what its bytes mean.
-    """
-
-    model: type[Model]
+    model: type[Model]  # that owns the column
     field: Field[Any, Any]
-    column_sql: str
-    codec: Codec = ENVELOPE
+    column_sql: str  # quoted
+    codec: Codec = ENVELOPE  # what its bytes mean
 
     def __str__(self) -> str:
         return f"{self.model._meta.label}.{self.field.name}"
@@ -169,14 +159,13 @@ def tables_of(columns: Iterable[Column]) -> list[Column]:
 def find_column(database: str, schema: str, model: str, field: str) -> Column:
     """Return a column by its `names`, where it was found before.
 
-    Args:
-        database, schema, model, field: these names; the schema is empty where there is none.
-
     Raises:
         NoSuchField: the model or its field is not there any more, or the schema is not.
         Error: the database cannot be looked at.
     """
-    for column in located(_named(database, model, field)):
+    named = _fields(lambda each: each.name == field and (_is_encrypted(each) or is_index(each)))
+    owned = [(owner, each) for owner, each in named if owner._meta.label == model]
+    for column in located(columns_of(owned, database)):
         if column.names[1] == schema:
             return column
     where = f"the schema {schema!r} of the database" if schema else "the database"
@@ -184,14 +173,6 @@ def find_column(database: str, schema: str, model: str, field: str) -> Column:
         f"{model}.{field} is not a column of ours in {where} {database!r} any more. Cancel the "
         "run and start another."
     )
-
-
-def _named(database: str, label: str, name: str) -> Iterator[Column]:
-    """Find the column of one field, as `stored_columns` finds those of all."""
-    for model, field in _fields(lambda field: field.name == name):
-        is_encrypted = isinstance(field, EncryptedFieldMixin)
-        if model._meta.label == label and (is_encrypted or is_index(field)):
-            yield from _columns([(model, field)], database, ENVELOPE if is_encrypted else INDEX)
 
 
 _Table = TypeVar("_Table", bound=Table)
@@ -232,12 +213,12 @@ def encrypted_columns(database: str | None = None) -> Iterator[Column]:
     Args:
         database: look in this one alone.
     """
-    return _columns(_encrypted_fields(), database, ENVELOPE)
+    return columns_of(_fields(_is_encrypted), database)
 
 
 def index_columns(database: str | None = None) -> Iterator[Column]:
     """Find the columns of all blind indexes, as `encrypted_columns` does."""
-    return _columns(_fields(is_index), database, INDEX)
+    return columns_of(_fields(is_index), database)
 
 
 def stored_columns(database: str | None = None) -> list[Column]:
@@ -246,24 +227,23 @@ def stored_columns(database: str | None = None) -> list[Column]:
     return sorted(found, key=lambda column: column.database)
 
 
-def _columns(
-    fields: Iterable[tuple[type[Model], Any]], database: str | None, codec: Codec
+def columns_of(
+    fields: Collection[tuple[type[Model], Any]], database: str | None = None
 ) -> Iterator[Column]:
-    fields = list(fields)
+    """Find the columns of fields, each with its model, as `encrypted_columns` does."""
     for alias in connections if database is None else [database]:
         connection = connections[alias]
         if not is_configured(connection):
             continue
-        seen = set()
+        quote, seen = connection.ops.quote_name, set()
         for model, field in fields:
-            quote = connection.ops.quote_name
             names = quote(model._meta.db_table), quote(str(field.column))
             if names not in seen and may_live_in(alias, model):
                 seen.add(names)
-                table_sql, column_sql = names
                 yield Column(
                     database=alias, model=model, field=field,
-                    table_sql=table_sql, column_sql=column_sql, codec=codec,
+                    table_sql=names[0], column_sql=names[1],
+                    codec=ENVELOPE if _is_encrypted(field) else INDEX_CODEC,
                 )  # fmt: skip
 
 
@@ -272,7 +252,7 @@ def named_by_fields(alias: str) -> bool:
 
     Those that a function returns cannot be known beforehand.
     """
-    return any(_names(field.key, alias) for _, field in _encrypted_fields())
+    return any(_names(field.key, alias) for _, field in _fields(_is_encrypted))
 
 
 def _names(key: Any, alias: str) -> bool:
@@ -282,8 +262,8 @@ def _names(key: Any, alias: str) -> bool:
     return (DEFAULT_ALIAS if key is None else str(key)).lower() == alias.lower()
 
 
-def _encrypted_fields() -> list[tuple[type[Model], Any]]:
-    return _fields(lambda field: isinstance(field, EncryptedFieldMixin))
+def _is_encrypted(field: Any) -> bool:
+    return isinstance(field, EncryptedFieldMixin)
 
 
 def _fields(wanted: Callable[[Any], bool]) -> list[tuple[type[Model], Any]]:
@@ -291,7 +271,7 @@ def _fields(wanted: Callable[[Any], bool]) -> list[tuple[type[Model], Any]]:
     models = apps.get_models(include_auto_created=True, include_swapped=True)
     return [
         (model, field)
-        for model in by_owners(models)
+        for model in sorted(models, key=lambda each: not each._meta.managed)
         if not model._meta.proxy
         for field in model._meta.local_concrete_fields
         if wanted(field)

@@ -6,33 +6,11 @@ from typing import Any
 
 from django.db import DatabaseError, connections, router
 
-from envelope_fields.census.codecs import INDEX
-from envelope_fields.census.columns import CensusFailed, Column, tables_of
-from envelope_fields.databases import (
-    UNLOCATED,
-    RowsHidden,
-    database as database_of,
-    is_configured,
-    may_live_in,
-)
+from envelope_fields.census.columns import CensusFailed, Column, columns_of, tables_of
+from envelope_fields.databases import UNLOCATED, RowsHidden, database as database_of
 from envelope_fields.databases.errors import says_no_column, says_no_table
 from envelope_fields.databases.tables import has_table
 from envelope_fields.exceptions import EnvelopeError
-
-
-def columns_of(index: Any) -> Iterator[Column]:
-    """Find the columns of one index, in the databases where they may be.
-
-    Its model may be one of a migration.
-    """
-    for alias in connections:
-        connection = connections[alias]
-        if is_configured(connection) and may_live_in(alias, index.model):
-            quote = connection.ops.quote_name
-            yield Column(
-                database=alias, model=index.model, field=index, codec=INDEX,
-                table_sql=quote(index.model._meta.db_table), column_sql=quote(index.column),
-            )  # fmt: skip
 
 
 def tables_of_index(index: Any) -> Iterator[Column]:
@@ -42,7 +20,7 @@ def tables_of_index(index: Any) -> Iterator[Column]:
         CensusFailed: a database could not be asked.
     """
     encrypted = index.sources[0].field
-    for declared in columns_of(index):
+    for declared in columns_of([(index.model, index)]):
         quote = connections[declared.database].ops.quote_name
         for there in tables_of([replace(declared, column_sql=quote(encrypted.column))]):
             found = replace(there, column_sql=declared.column_sql)
@@ -98,14 +76,14 @@ def index_has_rows(index: Any, databases: Container[str] | None = None) -> bool:
     """Whether a table of a blind index has rows, or may have some that are hidden.
 
     Args:
-        index: the index.
+        index: the index; its model may be one of a migration.
         databases: the aliases of those that may have rows of it; None for all.
 
     Raises:
         ColumnNotThere: a table lacks the column, as before a migration.
         CensusFailed: a database could not be asked.
     """
-    found = columns_of(index)
+    found = columns_of([(index.model, index)])
     asked = (each for each in found if databases is None or each.database in databases)
     return any(map(_has_rows_anywhere, asked))
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from envelope_fields.census.rows import CensusRow
+from envelope_fields.census import CensusRow
 from envelope_fields.census.text_copies import TextCopies
 from envelope_fields.census.uncounted import NotCounted
 from envelope_fields.census.versions import KeyVersion
@@ -19,7 +19,7 @@ FurtherWraps = Mapping[bytes, Sequence[Wrap]]
 class Total(NamedTuple):
     """The values under one key version, in all columns that were counted."""
 
-    version_id: bytes | None  # None for values that are no envelopes
+    version_id: bytes | None  # None for values that are not envelopes
     version: KeyVersion | None  # None where the keys' database does not know it
     values: int
 
@@ -50,7 +50,7 @@ def census_content(
     return {
         "rows": list(map(row_content, rows)),
         "totals": [total_content(total, further) for total in totals],
-        "not_counted": list(map(not_counted_content, doubts)),
+        "not_counted": list(map(asdict, doubts)),
     }
 
 
@@ -92,11 +92,6 @@ def copies_content(copies: TextCopies, version: KeyVersion) -> dict[str, Any]:
     """Return how many rows of a text column hold envelopes of a key version."""
     content = {**_column_content(copies), **version_content(copies.version_id, version)}
     return {**content, "rows": copies.rows}
-
-
-def not_counted_content(found: NotCounted) -> dict[str, Any]:
-    """Return what was not counted, and why."""
-    return asdict(found)
 
 
 def version_content(version_id: bytes | None, version: KeyVersion | None) -> dict[str, Any]:

@@ -1,27 +1,30 @@
-"""Copies of envelopes as text, in columns that are no encrypted fields.
+"""Copies of envelopes as text, in columns that are not encrypted fields.
 
 Packages that keep revisions and audit logs serialize a row, and store the text: then a value is
 under a key version where no census of encrypted columns sees it. The header of an envelope is
 exactly the first twelve characters of that text (docs/spec/envelope-v1.md, "Layout"), so a version
-can be looked for in the database.
+can be looked for in the database. Triggers that write rows as text or JSON store what PostgreSQL
+shows of bytes: hexadecimal digits or, where `bytea_output` says so, escapes.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice, product
+from math import inf
 from typing import Any
 
 from django.apps import apps
-from django.db import DatabaseError, connections, router
+from django.db import DatabaseError, connections
 from django.db.models import Field, Model
 
 from envelope_fields.census.columns import CensusFailed, Table, in_schemas
 from envelope_fields.crypto import format as layout
-from envelope_fields.databases import Relation, database as database_of
+from envelope_fields.databases import Relation, database as database_of, may_live_in
 from envelope_fields.databases.errors import says_no_column, says_no_table
 from envelope_fields.models import MasterKey
 
@@ -34,23 +37,14 @@ _LENGTH = re.compile(r"\((\d+)\)")
 
 @dataclass(frozen=True, slots=True)
 class TextCopies:
-    """Rows of a text or JSON column that hold envelopes of one key version.
+    """Rows of a text or JSON column that hold envelopes of one key version."""
 
-    Attributes:
-        database: the alias in `DATABASES`.
-        model: `app_label.Model`.
-        field: the field's name.
-        version_id: the key version.
-        rows: how many rows hold such a text, at least 1.
-        schema: the schema of the table; None where its name alone means it.
-    """
-
-    database: str
-    model: str
+    database: str  # the alias in `DATABASES`
+    model: str  # `app_label.Model`
     field: str
     version_id: bytes
-    rows: int
-    schema: str | None = None
+    rows: int  # how many hold such a text, at least 1
+    schema: str | None = None  # None where the name of the table alone means it
 
     def __str__(self) -> str:
         schema = "" if self.schema is None else f"the schema {self.schema!r} of "
@@ -125,9 +119,8 @@ def _located(alias: str, tables: list[_TextTable]) -> list[_TextTable]:
 
 def _is_searched(model: type[Model], alias: str) -> bool:
     """Whether a model's table may be in a database; none of ours holds an envelope as text."""
-    if model._meta.proxy or model._meta.app_label == MasterKey._meta.app_label:
-        return False
-    return bool(router.allow_migrate_model(alias, model)) or router.db_for_write(model) == alias
+    is_ours = model._meta.app_label == MasterKey._meta.app_label
+    return not model._meta.proxy and not is_ours and may_live_in(alias, model)
 
 
 def _can_hold(field: Field[Any, Any], alias: str) -> bool:
@@ -137,9 +130,29 @@ def _can_hold(field: Field[Any, Any], alias: str) -> bool:
     return _TEXTS.match(kind) is not None and not is_too_short
 
 
+def _in_hex(header: bytes) -> str:
+    r"""Return what PostgreSQL makes of bytes where a trigger copies a row: `\x01…`."""
+    return f"x{header.hex()}"
+
+
+def _escaped(header: bytes) -> str:
+    r"""Return what it makes of them where `bytea_output` is escape: `\001…`."""
+    shown = (chr(byte) if 32 <= byte < 127 else f"\\{byte:03o}" for byte in header)
+    return "".join("\\\\" if each == "\\" else each for each in shown)
+
+
+def _escaped_in_json(header: bytes) -> str:
+    return json.dumps(_escaped(header))[1:-1]
+
+
+_FORMS = (layout.encode_text, _in_hex, _escaped, _escaped_in_json)
+
+
 def _search(table: _TextTable, version_ids: Sequence[bytes]) -> Iterator[tuple[str, bytes, int]]:
-    remaining = iter(version_ids)
-    while some := list(islice(remaining, VERSIONS_AT_ONCE)):
+    remaining, patterns = iter(version_ids), len(_FORMS) * len(table.columns)
+    most = connections[table.database].features.max_query_params or inf
+    at_once = int(max(1, min(VERSIONS_AT_ONCE, most // patterns - 1)))
+    while some := list(islice(remaining, at_once)):
         pairs = product(table.columns, some)
         for (field, version_id), rows in zip(pairs, _counted(table, some), strict=True):
             yield field, version_id, rows
@@ -148,7 +161,8 @@ def _search(table: _TextTable, version_ids: Sequence[bytes]) -> Iterator[tuple[s
 def _counted(table: _TextTable, version_ids: Sequence[bytes]) -> list[int]:
     """Count the rows that hold each version: column by column, and in each version by version."""
     template = database_of(table.database).HOLDS or ""
-    holds = [template.format(column=name.replace("%", "%%")) for name in table.columns.values()]
+    named = [template.format(column=name.replace("%", "%%")) for name in table.columns.values()]
+    holds = [f"({' OR '.join([each] * len(_FORMS))})" for each in named]
     counts = ", ".join(
         f"SUM(CASE WHEN {each} THEN 1 ELSE 0 END)" for each in holds for _ in version_ids
     )
@@ -157,11 +171,12 @@ def _counted(table: _TextTable, version_ids: Sequence[bytes]) -> list[int]:
         f"SELECT {counts} FROM {table_sql.replace('%', '%%')} "  # noqa: S608 - all quoted
         f"WHERE {' OR '.join(holds)}"
     )
-    texts = [layout.encode_text(layout.header(version_id)) for version_id in version_ids]
+    texts = [form(header) for header in map(layout.header, version_ids) for form in _FORMS]
+    prefixes = [layout.TEXT_PREFIX, *(form(layout.FORMAT_VERSION) for form in _FORMS[1:])]
     ask = database_of(table.database)
     try:
         with ask.seeing_all_rows():
-            [row] = ask.fetch(sql, [*texts * len(holds), *[layout.TEXT_PREFIX] * len(holds)])
+            [row] = ask.fetch(sql, [*texts * len(holds), *prefixes * len(holds)])
     except DatabaseError as error:
         return _counted_apart(table, version_ids, error)
     return [int(rows or 0) for rows in row]

@@ -1,4 +1,4 @@
-"""What may hold values and is no encrypted column that can be counted for certain: by name."""
+"""What may hold values and is not an encrypted column that can be counted for certain: by name."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -6,13 +6,22 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
+from django.apps import apps
 from django.db import Error, connections, router
 
-from envelope_fields.census.columns import CensusFailed, Column, located, stored_columns, tables_of
+from envelope_fields.census.columns import (
+    CensusFailed,
+    Column,
+    encrypted_columns,
+    located,
+    stored_columns,
+    tables_of,
+)
 from envelope_fields.census.values import Grouped, counted, grouped_each
 from envelope_fields.census.versions import known_ids
 from envelope_fields.databases import UNLOCATED, Database, Kind, Relation, database as database_of
 from envelope_fields.databases.tables import absent
+from envelope_fields.databases.transactions import waiting_briefly
 from envelope_fields.models import DEFAULT_ALIAS
 
 _FOR_CERTAIN = (Kind.TABLE, Kind.VERSIONED_TABLE)
@@ -42,9 +51,9 @@ def not_counted(database: str | None = None) -> list[NotCounted]:
     """Name what is neither counted nor known to be empty.
 
     Such are a table that a model declares and no database has; a view or a foreign table under its
-    name; and, where they hold values under key versions that are known, a column of the same name
-    in another table (a detached partition, a copy, a schema that the settings leave out), and
-    another column of a table of the same name (one that was renamed, or whose field was removed).
+    name; and, where they hold values under key versions that are known, binary columns that no
+    model declares (a detached partition, a copy, a materialized view, a field that was removed),
+    or that share a name with a column or a table of ours (a schema that the settings leave out).
     Each of these columns is read. Whatever makes a count wrong in a way that cannot be named so
     makes `census` fail instead.
 
@@ -54,18 +63,15 @@ def not_counted(database: str | None = None) -> list[NotCounted]:
     Raises:
         CensusFailed: a database could not be looked at.
     """
-    declared = list(stored_columns(database))
     found: list[NotCounted] = []
     missing: list[Column] = []
     with _failing():
-        for alias, columns in groupby(declared, key=lambda column: column.database):
-            here = list(columns)
-            there = list(located(here))
+        for alias, here, there in _by_database(database):
             missing += _absent(alias, there)
             found += _doubtful(alias, here, there)
             found += _others(alias, here, there)
             found += _unseen(alias)
-    return [*found, *_nowhere(declared, missing, database)]
+    return [*found, *_nowhere(stored_columns(database), missing, database)]
 
 
 def undeclared(database: str | None = None) -> list[NotCounted]:
@@ -73,12 +79,15 @@ def undeclared(database: str | None = None) -> list[NotCounted]:
 
     Arguments and errors are those of `not_counted`.
     """
-    found: list[NotCounted] = []
     with _failing():
-        for alias, columns in groupby(stored_columns(database), key=lambda each: each.database):
-            here = list(columns)
-            found += _others(alias, here, list(located(here)))
-    return found
+        return [found for each in _by_database(database) for found in _others(*each)]
+
+
+def _by_database(database: str | None) -> Iterator[tuple[str, list[Column], list[Column]]]:
+    """Yield each database with the columns that are declared, and those that are there."""
+    for alias, columns in groupby(stored_columns(database), key=lambda each: each.database):
+        here = list(columns)
+        yield alias, here, list(located(here))
 
 
 def in_other_formats(key: str | None) -> list[NotCounted]:
@@ -92,7 +101,7 @@ def in_other_formats(key: str | None) -> list[NotCounted]:
     Raises:
         CensusFailed: a column could not be counted.
     """
-    columns = [column for column in stored_columns() if column.formats]
+    columns = [column for column in encrypted_columns() if column.formats]
     return [
         NotCounted(
             column.database,
@@ -100,7 +109,7 @@ def in_other_formats(key: str | None) -> list[NotCounted]:
             f"{group.values:,} values in the format of {group.format}, which are under no key of "
             "this package: convert them, or delete their rows",
         )
-        for column in tables_of([each for each in columns if _is_written_under(each, key)])
+        for column in _written_under(key, columns)
         for group in counted(column)
         if group.format
     ]
@@ -119,12 +128,10 @@ def in_clear(key: str | None) -> list[NotCounted]:
     """
     columns = [
         column
-        for column in stored_columns()
-        if getattr(column.field, "plain_field", None) is not None
-        and not column.formats
-        and _is_written_under(column, key)
+        for column in encrypted_columns()
+        if getattr(column.field, "plain_field", None) is not None and not column.formats
     ]
-    found = ((column, _values_in_clear(column)) for column in tables_of(columns))
+    found = ((column, _values_in_clear(column)) for column in _written_under(key, columns))
     return [
         NotCounted(
             column.database,
@@ -146,9 +153,10 @@ def _values_in_clear(column: Column) -> int:
     return int(values)
 
 
-def _is_written_under(column: Column, key: str | None) -> bool:
-    own = column.encrypted_field.key
-    return callable(own) or (own or DEFAULT_ALIAS) == key
+def _written_under(key: str | None, columns: Iterable[Column]) -> list[Column]:
+    """Find the tables of columns that are written under a key, or ask for theirs."""
+    keys = ((column, column.encrypted_field.key) for column in columns)
+    return tables_of(each for each, own in keys if callable(own) or (own or DEFAULT_ALIAS) == key)
 
 
 @contextmanager
@@ -213,17 +221,20 @@ def _others(
     relations = [_relation(ask, column) for column in counted]
     seen = {ask.identity(relation) for relation in relations}
     oids = {relation.oid for relation in relations} - {0}
-    tables, columns = {each.table_sql for each in declared}, _by_name(declared)
+    columns = {each.column_sql: each for each in declared}
+    names = {(ask.name(each.table_sql), ask.name(each.column_sql)) for each in declared}
+    ours, of_fields = {name for pair in names for name in pair}, _of_fields()
     others = [
-        relation
-        for relation in ask.others(set(columns), tables)
-        if ask.identity(relation) not in seen
+        each
+        for each in ask.others(set(columns))
+        if ask.identity(each) not in seen
+        and (not ours.isdisjoint((each.table, each.column)) or _is_unknown(each, of_fields))
     ]
     # Partitions of what was counted are counted, where their rows are here.
     parts = [each for each in others if not oids.isdisjoint(each.ancestors)]
     apart = [each for each in others if oids.isdisjoint(each.ancestors)]
-    names = {(ask.name(each.table_sql), ask.name(each.column_sql)) for each in declared}
-    groups = grouped_each([_as_column(ask, columns, relation) for relation in apart])
+    with waiting_briefly(alias):  # these are others', who may have locked them for hours
+        groups = grouped_each([_as_column(ask, columns, relation) for relation in apart])
     named = (label for each in groups for label in each or ())
     known = known_ids(label for label in named if isinstance(label, bytes))
     for relation, counts in zip(apart, groups, strict=True):
@@ -235,8 +246,19 @@ def _others(
             yield NotCounted(alias, str(relation), relation.kind.value)
 
 
-def _by_name(columns: Iterable[Column]) -> dict[str, Column]:
-    return {each.column_sql: each for each in columns}
+def _is_unknown(relation: Relation, of_fields: Collection[tuple[str, str]]) -> bool:
+    """Whether no field says what a column stores, and it can be read here."""
+    is_here = relation.may_read and relation.kind is not Kind.FOREIGN_TABLE
+    return is_here and (relation.table.lower(), relation.column.lower()) not in of_fields
+
+
+def _of_fields() -> set[tuple[str, str]]:
+    """Return the tables and columns of all fields, in lower case."""
+    return {
+        (model._meta.db_table.lower(), str(field.column).lower())
+        for model in apps.get_models(include_auto_created=True, include_swapped=True)
+        for field in model._meta.local_concrete_fields
+    }
 
 
 def _as_column(ask: Database, declared: dict[str, Column], relation: Relation) -> Column:
@@ -260,19 +282,15 @@ def _what(relation: Relation, names: Collection[tuple[str, str]]) -> str:
     """Say what a column is that is not counted, where these are the names of those that are."""
     if (relation.table, relation.column) in names and relation.schema:
         return 'left out by ENVELOPE_FIELDS["SCHEMAS"]'
+    if relation.kind is Kind.MATERIALIZED_VIEW:
+        return str(relation.kind.value)
     if any(relation.table == table for table, _ in names):
         return "a column that no model declares, such as one whose table is not migrated yet"
     return "a table that no model declares, such as a detached partition or a copy"
 
 
 def _held(counts: Grouped | None, known: set[bytes], what: str) -> str:
-    """Say what a relation holds under known key versions; empty where it holds nothing.
-
-    Args:
-        counts: of its values by key version; None where they could not be counted.
-        known: the ids of the key versions.
-        what: what it is.
-    """
+    """Say what a relation holds under known key versions; empty where it holds nothing."""
     if counts is None:
         return f"{what}; it could not be counted"
     values = sum(values for version_id, values in counts.items() if version_id in known)

@@ -12,31 +12,24 @@ from typing import Any
 
 from django.db import DatabaseError
 
+from envelope_fields import databases
 from envelope_fields.census.columns import CensusFailed, Column
 from envelope_fields.databases import UNLOCATED, database
 from envelope_fields.databases.errors import advice, says_no_table
 
 COLUMNS_IN_A_QUERY = 50
-VERSIONS_IN_A_QUERY = 500  # more are picked out in Python
 
 Grouped = Counter[bytes | str | None]  # key versions, packages, and what is neither
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The values of a column that name the same key version.
+    """How many values of a column name the same key version."""
 
-    Attributes:
-        version_id: what they name; None for those that are no envelopes.
-        values: how many there are.
-        history: how many of them are in rows of the past alone.
-        format: the package by whose format they begin; empty for envelopes, and for the others.
-    """
-
-    version_id: bytes | None
+    version_id: bytes | None  # None for those that are not envelopes
     values: int
-    history: int = 0
-    format: str = ""
+    history: int = 0  # how many of them are in rows of the past alone
+    format: str = ""  # the package by whose format they begin; empty for envelopes, and others
 
 
 def counted(column: Column, *, history: bool = True) -> list[Group]:
@@ -73,7 +66,8 @@ def count_by_version(column: Column, version_ids: Collection[bytes]) -> Counter[
     """
     if not version_ids:
         return Counter()
-    named = version_ids if len(version_ids) <= VERSIONS_IN_A_QUERY else ()
+    # More are picked out here.
+    named = version_ids if len(version_ids) <= databases.IN_A_QUERY else ()
     found = _counted(column, named)
     wanted = frozenset(version_ids)
     return Counter({each: found[each] for each in wanted if found[each]})
@@ -118,13 +112,9 @@ def _reason(column: Column, error: DatabaseError) -> str:
 
 
 def grouped(column: Column, version_ids: Iterable[bytes] = ()) -> Grouped:
-    """Count the values of a column by the key version that their label names, and nothing less.
+    """Count the values of a column by the key version that their label names, of some or all.
 
     Others are counted by the package in whose format they begin, where the field reads that.
-
-    Args:
-        column: the column.
-        version_ids: count only the values under these key versions; by default all.
 
     Raises:
         DatabaseError: it could not be counted, or rows would be hidden from it.

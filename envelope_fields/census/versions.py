@@ -9,13 +9,13 @@ from django.db import DatabaseError, transaction
 from django.db.models import Q, QuerySet
 
 from envelope_fields.conf import configuration
+from envelope_fields.databases import in_queries
 from envelope_fields.databases.errors import says_no_table
 from envelope_fields.exceptions import MasterKeyNotFound
 from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
 
 Key = MasterKey | MasterKeyVersion | UUID | str
 
-KEYS_IN_A_QUERY = 500
 _ORDER = ("master_key__alias", "master_key_id", "number")
 
 
@@ -62,9 +62,7 @@ def key_versions(*keys: Key, ids: QuerySet[Any, UUID] | None = None) -> list[Key
             found = [
                 row
                 for which in ([Q(master_key__in=ids)] if ids is not None else _chunks(keys))
-                for row in rows.filter(which).order_by(
-                    "master_key__alias", "master_key_id", "number"
-                )
+                for row in rows.filter(which).order_by(*_ORDER)
             ]
     except DatabaseError as error:
         if not says_no_table(error):
@@ -96,9 +94,9 @@ def known_ids(version_ids: Iterable[bytes]) -> set[bytes]:
         return found
     try:
         with transaction.atomic(using=using):
-            for start in range(0, len(wanted), KEYS_IN_A_QUERY):
-                some = rows.filter(version_id__in=wanted[start : start + KEYS_IN_A_QUERY])
-                found.update(bytes(each) for each in some.values_list("version_id", flat=True))
+            for some in in_queries(wanted):
+                there = rows.filter(version_id__in=some).values_list("version_id", flat=True)
+                found.update(map(bytes, there))
     except DatabaseError as error:
         if not says_no_table(error):
             raise
@@ -109,13 +107,9 @@ def _chunks(keys: Sequence[Key]) -> Iterator[Q]:
     """Yield conditions that find the keys, few enough at a time for every database."""
     if not keys:
         yield Q()
-    for start in range(0, len(keys), KEYS_IN_A_QUERY):
-        ids, aliases = set(), set()
-        for key in keys[start : start + KEYS_IN_A_QUERY]:
-            if isinstance(key, str):
-                aliases.add(key)
-            else:
-                ids.add(_key_id(key))
+    for some in in_queries(keys):
+        aliases = {key for key in some if isinstance(key, str)}
+        ids = {_key_id(key) for key in some if not isinstance(key, str)}
         yield Q(master_key__in=ids) | Q(master_key__alias__in=aliases)
 
 

@@ -9,13 +9,14 @@ from django.core.checks import Tags, register as _register
 from envelope_fields.checks import (
     begun,
     conversions,
+    copies,
     indexes,
     keys,
     labels,
     models,
     principals,
     settings,
-    versions,
+    tables,
     views,
 )
 
@@ -27,11 +28,15 @@ def register() -> None:
     _register(settings.check_settings, Tags.security)
     _register(settings.check_root_keys, Tags.security, deploy=True)
     _register(settings.check_driver, Tags.compatibility)
+    _register(settings.check_vendors, Tags.compatibility)
+    _register(settings.check_tenant_apps, Tags.compatibility)
     _register(settings.check_worker, Tags.compatibility)
-    _register(versions.check_stored_versions, Tags.database)
-    _register(versions.check_further_wraps, Tags.database)
+    _register(keys.check_stored_versions, Tags.database)
+    _register(keys.check_further_wraps, Tags.database)
     _register(keys.check_aliases, Tags.database)
     _register(keys.check_triggers, Tags.database)
+    _register(tables.check_key_tables, Tags.database)
+    _register(tables.check_tables, Tags.database)
     _register(conversions.check_conversions, Tags.database)
     _register(conversions.check_column_moves, Tags.database)
     _register(conversions.check_models_beside, Tags.models)
@@ -45,9 +50,11 @@ def register() -> None:
     _register(indexes.check_indexes, Tags.models)
     _register(begun.check_begun_indexes, Tags.database)
     _register(indexes.check_frequencies, Tags.database)
-    _register(begun.check_unindexed_rows, Tags.database)
+    _register(indexes.check_unindexed_rows, Tags.database)
     _register(labels.check_labels, Tags.models)
     _register(labels.check_renames, Tags.models)
     _register(views.check_admin, Tags.admin)
     _register(views.check_ordering, Tags.urls)
     _register(settings.check_serializers, Tags.security)
+    _register(copies.check_copies_of_keys, Tags.security)
+    _register(copies.check_copies_of_values, Tags.models)

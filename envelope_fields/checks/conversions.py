@@ -11,7 +11,6 @@ from django.utils import timezone
 
 from envelope_fields.checks.keys import keys_database
 from envelope_fields.checks.models import AppConfigs, all_models, checked_models, encrypted_fields
-from envelope_fields.fields.conversion.twins import owner
 from envelope_fields.models import ColumnConversion, ColumnPhase, ConversionKind, LegacyRead
 
 # Most tables are filled in hours. A phase to go back from is worked with for longer.
@@ -81,7 +80,7 @@ def check_column_moves(
 
 
 def _owner(field: Any) -> Any:
-    return owner(field, router.db_for_write(field.model))
+    return field.conversion_owner(router.db_for_write(field.model))
 
 
 def _moves(field: Any) -> bool:

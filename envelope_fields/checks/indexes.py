@@ -1,6 +1,6 @@
-"""Blind indexes: constraints and relations that name them, and what they show."""
+"""Blind indexes: constraints and relations that name them, what they show, and what they lack."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -9,12 +9,15 @@ from django.core.exceptions import FieldDoesNotExist, FieldError
 from django.db import DatabaseError, connections, router, transaction
 from django.db.models import Model
 
+from envelope_fields.checks.keys import keys_database
 from envelope_fields.checks.models import AppConfigs, blind_indexes, checked_models
+from envelope_fields.crypto.format import OVERHEAD_BYTES
 from envelope_fields.databases import database, is_configured
 from envelope_fields.databases.errors import says_no_column, says_no_table
 from envelope_fields.fields import BlindIndexField, EncryptedFieldMixin, IndexedUnique
 from envelope_fields.fields.index.macs import is_index
-from envelope_fields.fields.index.uniqueness import lost_with
+from envelope_fields.fields.index.uniqueness import declared, lost_with
+from envelope_fields.models import BlindIndex, IndexState
 
 
 def check_indexes(app_configs: AppConfigs = None, **_: Any) -> list[CheckMessage]:
@@ -53,9 +56,7 @@ def _named(model: type[Model], names: Any, where: str) -> Iterator[CheckMessage]
 
 
 def _indexed_unique(model: type[Model]) -> Iterator[CheckMessage]:
-    for constraint in model._meta.constraints:
-        if not isinstance(constraint, IndexedUnique):
-            continue
+    for constraint in declared(model):
         try:
             columns = constraint.columns(model)
         except (FieldError, FieldDoesNotExist) as error:
@@ -112,10 +113,12 @@ def _field(model: Any, name: Any) -> Any:
         return None
 
 
-# -- How often each value occurs in a database -----------------------------------------------------
+# -- Their rows: how often each value occurs, and which lack one ----------------------------------
 
 
 FEW = 32
+MOST = 10_000  # rows without an index that are looked at
+_LEAVE_NO_VALUE_OUT = ("exact", "casefold", "email")  # but for an empty one
 
 
 def check_frequencies(
@@ -123,19 +126,8 @@ def check_frequencies(
 ) -> list[CheckMessage]:
     """Look for blind indexes that tell by frequency which value is which."""
     indexes = blind_indexes(checked_models(app_configs))
-    indexes = [each for each in indexes if not each.unique]  # where no value comes twice
     return [
-        message for using in databases or () for each in indexes for message in _of(each, using)
-    ]
-
-
-def _of(index: Any, using: str) -> Iterator[CheckMessage]:
-    may_be_there = router.allow_migrate_model(using, index.model)
-    if not may_be_there or not is_configured(connections[using]):
-        return
-    different = _few_values(index, using)
-    if different:
-        yield Warning(
+        Warning(
             f"{index} has few different values in the database {using!r} ({different}), and shows "
             "how often each occurs.",
             hint="One who reads the database can tell which is which by that. Remove the index, "
@@ -143,6 +135,53 @@ def _of(index: Any, using: str) -> Iterator[CheckMessage]:
             obj=index,
             id="envelope_fields.W081",
         )
+        for using in databases or ()
+        for index in indexes
+        if not index.unique  # where no value comes twice
+        if (different := _counted(_few_values, index, using))
+    ]
+
+
+def check_unindexed_rows(
+    app_configs: AppConfigs = None, databases: Sequence[str] | None = None, **_: Any
+) -> list[CheckMessage]:
+    """Look for rows that have a value and no index, where lookups ask the index."""
+    declared = [
+        each for each in blind_indexes(checked_models(app_configs)) if _has_all_values(each)
+    ]
+    keys = keys_database(databases, BlindIndex) if declared else None
+    if keys is None:
+        return []
+    begun = BlindIndex.objects.using(keys).filter(state=IndexState.READING)
+    reading = set(begun.values_list("label", flat=True))
+    return [
+        Warning(
+            f"{index} lacks {missing:,} rows in the database {using!r} that have a value: no "
+            "lookup finds them, and nothing keeps them unique.",
+            hint="A build that does not know the index has written them, or SQL of your own. End "
+            f"that, and run `python manage.py rebuild_indexes {index.field_path}`, which fills it "
+            "while lookups ask it, and lists rows whose values are there twice.",
+            obj=index,
+            id="envelope_fields.W082",
+        )
+        for using in databases or ()
+        for index in declared
+        if index.field_path in reading and (missing := _counted(_unindexed, index, using))
+    ]
+
+
+def _counted(count: Callable[[Any, str], int], index: Any, using: str) -> int:
+    """Return what is counted of an index in a database; 0 where its table is not there yet."""
+    may_be_there = router.allow_migrate_model(using, index.model)
+    if not may_be_there or not is_configured(connections[using]):
+        return 0
+    try:
+        with transaction.atomic(using=using):
+            return count(index, using)
+    except DatabaseError as error:
+        if says_no_table(error) or says_no_column(error):  # before a migration
+            return 0
+        raise
 
 
 def _few_values(index: Any, using: str) -> int:
@@ -151,16 +190,10 @@ def _few_values(index: Any, using: str) -> int:
     It looks at as many entries of the database's index as there are different values, and at no
     more than `FEW`, however many rows there are.
     """
-    try:
-        with transaction.atomic(using=using):
-            if len(_values(index, using, FEW)) < FEW:
-                return 0
-            different = sum(1 for _ in islice(_different_values(index, using), FEW))
-            return different if different < FEW else 0
-    except DatabaseError as error:
-        if says_no_table(error) or says_no_column(error):  # before a migration
-            return 0
-        raise
+    if len(_values(index, using, FEW)) < FEW:
+        return 0
+    different = sum(1 for _ in islice(_different_values(index, using), FEW))
+    return different if different < FEW else 0
 
 
 def _different_values(index: Any, using: str) -> Iterator[Any]:
@@ -182,3 +215,26 @@ def _values(index: Any, using: str, most: int, after: Any = None) -> list[Any]:
         params,
     )
     return [value for (value,) in rows]
+
+
+def _has_all_values(index: Any) -> bool:
+    """Whether each value is in an index that is not empty."""
+    return index.normalizer in _LEAVE_NO_VALUE_OUT and not any(
+        source.path for source in index.sources
+    )
+
+
+def _unindexed(index: Any, using: str) -> int:
+    """Return how many rows have a value and no index, of the first that have none."""
+    quote = connections[using].ops.quote_name
+    columns = [f"stored.{quote(source.field.column)}" for source in index.sources]
+    named = [f"{column} AS value_{number}" for number, column in enumerate(columns)]
+    given = [f"length(value_{number}) > {OVERHEAD_BYTES}" for number in range(len(columns))]
+    sql = (
+        f"SELECT count(*) FROM (SELECT {', '.join(named)} "  # noqa: S608 - names are quoted
+        f"FROM {quote(index.model._meta.db_table)} AS stored "
+        f"WHERE stored.{quote(index.column)} IS NULL LIMIT {MOST}) AS unindexed "
+        f"WHERE {' AND '.join(given)}"
+    )
+    [[missing]] = database(using).fetch(sql)
+    return int(missing)

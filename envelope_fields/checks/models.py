@@ -16,9 +16,9 @@ from django.db.models import F, Model, Q
 from django.db.models.constants import LOOKUP_SEP
 from django.db.models.lookups import IsNull
 
-from envelope_fields.databases.self_written import padded_columns, written_by_foreign_keys
+from envelope_fields.databases.tables import padded_columns, written_by_foreign_keys
 from envelope_fields.fields import EncryptedFieldMixin, IndexedUnique
-from envelope_fields.fields.bindable import is_text
+from envelope_fields.fields.bound_columns import is_text
 from envelope_fields.fields.index.macs import is_index
 
 AppConfigs = Iterable[AppConfig] | None
@@ -51,13 +51,8 @@ def encrypted_fields(models: Iterable[type[Model]]) -> Iterator[Any]:
                 yield field
 
 
-def encrypted_field(model: type[Model], path: str) -> Any | None:
-    """Return the encrypted field that a path like `patient__notes` comes upon, or None."""
-    return encrypted_part(model, path)[0]
-
-
 def encrypted_part(model: type[Model], path: str) -> tuple[Any | None, tuple[str, ...]]:
-    """Return the encrypted field that a path comes upon, or None, and what is looked up in it."""
+    """Return the encrypted field that a path like `patient__notes` comes upon, and its lookups."""
     options = model._meta
     names = path.split(LOOKUP_SEP)
     for place, name in enumerate(names, start=1):
@@ -77,7 +72,7 @@ def encrypted_part(model: type[Model], path: str) -> tuple[Any | None, tuple[str
 
 def encrypted_among(model: type[Model], declared: Any) -> list[Any]:
     """Return the encrypted fields that names, expressions or conditions read, each once."""
-    found = (encrypted_field(model, path) for path in chain.from_iterable(map(paths, declared)))
+    found = (encrypted_part(model, path)[0] for path in chain.from_iterable(map(paths, declared)))
     return list(dict.fromkeys(field for field in found if field is not None))
 
 
@@ -255,10 +250,10 @@ def _generated(model: type[Model], column: Any) -> Iterator[CheckMessage]:
 
 def _unique_for(model: type[Model], field: Any) -> Iterator[CheckMessage]:
     for option in ("unique_for_date", "unique_for_month", "unique_for_year"):
-        date = getattr(field, option)
-        if date and not isinstance(field, EncryptedFieldMixin) and encrypted_field(model, date):
+        dates = () if isinstance(field, EncryptedFieldMixin) else (getattr(field, option),)
+        for encrypted in encrypted_among(model, dates):
             yield Error(
-                f"'{option}' refers to the encrypted field {encrypted_field(model, date)}.",
+                f"'{option}' refers to the encrypted field {encrypted}.",
                 hint="Values cannot be compared in the database. Remove it.",
                 obj=field,
                 id="envelope_fields.E013",

@@ -1,5 +1,6 @@
-"""What the settings name: root keys, workers, the database driver and serializers."""
+"""What the settings name: root keys, workers, databases, their drivers, and serializers."""
 
+from collections.abc import Iterable, Iterator
 from importlib import import_module
 from typing import Any
 
@@ -14,7 +15,7 @@ from django.db import connections
 from envelope_fields import keyring
 from envelope_fields.checks.models import AppConfigs, all_models, encrypted_fields
 from envelope_fields.conf import SETTING, configuration
-from envelope_fields.databases import database
+from envelope_fields.databases import database, may_live_in, unknown_vendor
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
 from envelope_fields.jobs import dispatch
 from envelope_fields.root_keys import MayNotUnwrap
@@ -107,6 +108,55 @@ def check_driver(**_: Any) -> list[CheckMessage]:
             id="envelope_fields.E070",
         )
     ]
+
+
+def check_vendors(**_: Any) -> list[CheckMessage]:
+    """Check that keys and values are in databases whose statements there are."""
+    try:
+        keys = configuration().database
+    except ImproperlyConfigured:  # E001 says so
+        return []
+    models = {field.model for field in encrypted_fields(all_models(None))}
+    return [
+        Error(
+            f"The database {alias!r} is {vendor}, and keys or encrypted values may be in it: it is "
+            "not known how they are counted, moved and kept unaltered there.",
+            hint="Use PostgreSQL, MariaDB or SQLite, or have a router keep these models out of it.",
+            id="envelope_fields.E072",
+        )
+        for alias in connections
+        if (vendor := unknown_vendor(connections[alias]))
+        and (alias == keys or any(may_live_in(alias, model) for model in models))
+    ]
+
+
+def check_tenant_apps(**_: Any) -> list[CheckMessage]:
+    """Check that packages which give each tenant a schema keep keys in the shared one.
+
+    A process knows keys for a while, whatever the search path is by then: a value of one tenant
+    would be written under a key in the schema of another.
+    """
+    return [
+        Error(
+            f"{setting} has envelope_fields: each tenant's schema has keys of its own, and a "
+            "process that goes from one schema to another writes values under the keys of the "
+            "first, which the second cannot open.",
+            hint="Name it among the shared apps alone. Each tenant has a key by TenantKey.",
+            id="envelope_fields.E073",
+        )
+        for setting, names in _apps_of_tenants()
+        if any(str(name).partition(".")[0] == "envelope_fields" for name in names)
+    ]
+
+
+def _apps_of_tenants() -> Iterator[tuple[str, Iterable[Any]]]:
+    """Yield what django-tenants and django-pgschemas are given for the schemas of tenants."""
+    yield "TENANT_APPS", getattr(settings, "TENANT_APPS", ())
+    for setting in ("TENANT_TYPES", "TENANTS"):
+        kinds = getattr(settings, setting, None)
+        for kind, options in kinds.items() if isinstance(kinds, dict) else ():
+            if kind != "public" and isinstance(options, dict):
+                yield f'{setting}["{kind}"]["APPS"]', options.get("APPS", ())
 
 
 def check_worker(**_: Any) -> list[CheckMessage]:

@@ -3,6 +3,7 @@
 Admin classes, and views of Django REST framework whose `OrderingFilter` may be asked for it.
 """
 
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,6 +35,7 @@ def check_admin(app_configs: AppConfigs = None, **_: Any) -> list[CheckMessage]:
         message
         for site in all_sites
         for admin in site._registry.values()
+        if hasattr(admin.opts, "get_field")  # a package may show what is not a model
         if labels is None or admin.opts.app_label in labels
         for message in _check(admin)
     ]
@@ -63,9 +65,11 @@ def _check(admin: Any) -> Iterator[CheckMessage]:
         yield from _refers(admin, option, number, hint)
     yield from _list_display(admin)
     yield from _unopened(admin)
+    yield from _in_clear(admin)
     for inline in admin.inlines:
         if getattr(inline, "model", None):  # else Django says so
             yield from _refers(inline, *_OPTIONS[-1])
+            yield from _in_clear(inline)
 
 
 def _refers(admin: Any, option: str, number: str, hint: str) -> Iterator[CheckMessage]:
@@ -154,6 +158,43 @@ def _unopened(admin: Any) -> Iterator[CheckMessage]:
             obj=type(admin),
             id="envelope_fields.W046",
         )
+
+
+def _in_clear(admin: Any) -> Iterator[CheckMessage]:
+    """Find what has the admin write values in clear."""
+    obj = admin if isinstance(admin, type) else type(admin)
+    for field in encrypted_among(admin.model, _read_by(admin.model, "__str__", set())):
+        yield Warning(
+            f"'__str__' of {admin.model._meta.label} reads the encrypted field {field}.",
+            hint="The admin writes the text of an object into its log and its messages, in clear. "
+            "Have '__str__' return something else.",
+            obj=obj,
+            id="envelope_fields.W047",
+        )
+    declared = admin.prepopulated_fields
+    # Of what is not a dictionary of lists, Django says so.
+    for name, sources in declared.items() if isinstance(declared, dict) else ():
+        if isinstance(sources, list | tuple) and not encrypted_among(admin.model, [name]):
+            for field in encrypted_among(admin.model, sources):
+                yield Warning(
+                    f"'prepopulated_fields' makes '{name}' of the encrypted field {field}.",
+                    hint=f"'{name}' would have its words in clear. Remove it.",
+                    obj=obj,
+                    id="envelope_fields.W048",
+                )
+
+
+def _read_by(model: Any, name: str, seen: set[str]) -> Iterator[str]:
+    """Yield the names that a method of a model reads, and that the methods read which it calls."""
+    method = inspect.getattr_static(model, name, None)
+    if isinstance(method, str):  # such as USERNAME_FIELD
+        yield method
+    code = getattr(inspect.unwrap(getattr(method, "fget", method)), "__code__", None)
+    if code is not None and name not in seen:
+        seen.add(name)
+        for read in code.co_names:
+            yield read
+            yield from _read_by(model, read, seen)
 
 
 def _order_of(admin: Any, column: Any) -> Any:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
@@ -36,13 +36,10 @@ class _Everything:
 
 @dataclass(frozen=True)
 class Schemas:
-    """In which schemas of a database encrypted columns are counted and moved.
+    """In which schemas of a database encrypted columns are counted and moved."""
 
-    Attributes:
-        given: their names; or the dotted path of a function that names those of a database, which
-            may need models, and these are loaded after the settings. None is all schemas.
-    """
-
+    # Their names; or the dotted path of a function that names those of a database, which may need
+    # models, and these are loaded after the settings. None is all schemas.
     given: frozenset[str] | str | None = None
 
     def of(self, database: str) -> Container[str]:
@@ -56,11 +53,7 @@ class Schemas:
         return _Everything() if self.given is None else self.given
 
     def check(self) -> None:
-        """Raise if it could not be found out.
-
-        Raises:
-            ImproperlyConfigured: that is so.
-        """
+        """Raise what `of` would raise of the setting itself."""
         if isinstance(self.given, str):
             self._function(self.given)
 
@@ -75,8 +68,7 @@ class Schemas:
         return cast("Callable[[str], Any]", found)
 
 
-@dataclass(frozen=True)
-class ApiSettings:
+class ApiSettings(NamedTuple):
     """What the HTTP API offers."""
 
     data_operations: bool = False
@@ -119,11 +111,7 @@ class Configuration:
         )
 
     def root_keys_of(self, name: str | None) -> tuple[str, ...]:
-        """Return by which root keys a master key is to be wrapped: its own, and further ones.
-
-        Args:
-            name: the root key that it names; None is the first.
-        """
+        """Return by which root keys one that names `name`, or none, is wrapped: it, and further."""
         own = name or self.wrapping_root_key
         return (own, *self.further_root_keys.get(own, ()))
 

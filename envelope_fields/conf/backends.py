@@ -16,17 +16,11 @@ _Backend = TypeVar("_Backend")
 
 @dataclass(frozen=True, eq=False)
 class BackendSettings:
-    """A dictionary of `BACKEND` and `OPTIONS`: which class, and what it is made with.
+    """A dictionary of `BACKEND` and `OPTIONS`: which class, and what it is made with."""
 
-    Attributes:
-        where: its place in the settings, for messages.
-        backend: the dotted path of the class.
-        options: the keyword arguments of its constructor.
-    """
-
-    where: str
-    backend: str
-    # Options may hold a key, so they stay out of repr.
+    where: str  # its place in the settings, for messages
+    backend: str  # the dotted path of the class
+    # The keyword arguments of its constructor. They may hold a key, so they stay out of repr.
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def make(self, base: type[_Backend]) -> _Backend:
@@ -42,15 +36,10 @@ class BackendSettings:
 
 
 def backend_settings(entry: Any, where: str, others: Iterable[str] = ()) -> BackendSettings:
-    """Return what an entry of the settings says.
-
-    Args:
-        entry: a dictionary of `BACKEND` and `OPTIONS`.
-        where: its place in the settings, for messages.
-        others: what else it may have.
+    """Return what an entry of the settings says, a dictionary of `BACKEND`, `OPTIONS` and others.
 
     Raises:
-        ImproperlyConfigured: it is none, or has something else.
+        ImproperlyConfigured: it is not one, or has something else; the message says where.
     """
     if not isinstance(entry, Mapping) or not isinstance(entry.get("BACKEND"), str):
         raise ImproperlyConfigured(
@@ -64,23 +53,14 @@ def backend_settings(entry: Any, where: str, others: Iterable[str] = ()) -> Back
 
 
 def refuse_unknown(given: Mapping[str, Any], where: str, names: Any) -> None:
-    """Raise if a dictionary has an entry of another name.
-
-    Raises:
-        ImproperlyConfigured: it has.
-    """
+    """Raise `ImproperlyConfigured` if a dictionary has an entry of another name."""
     unknown = [str(name) for name in given if name not in names]
     if unknown:
         raise ImproperlyConfigured(f"{where} has no entry {unknown[0]!r}. {valid(names)}")
 
 
 def load(backend: str, options: Mapping[str, Any], base: type[_Backend]) -> _Backend:
-    """Return an object of a class that settings name.
-
-    Args:
-        backend: the dotted path of a subclass of `base`.
-        options: its keyword arguments.
-        base: what it has to be.
+    """Return an object of a subclass of `base`, by its dotted path and keyword arguments.
 
     Raises:
         ValueError: no such class, or options that it does not take; never says their values.
@@ -127,23 +107,14 @@ _LONGEST_SECONDS = 31_536_000
 
 @dataclass(frozen=True)
 class Lifetime:
-    """For how long material that a root key opened is used, in seconds.
+    """For how long material that a root key opened is used, in seconds."""
 
-    Attributes:
-        max_age: after this the root key is asked anew.
-        grace: for how much longer, where it does not answer.
-    """
-
-    max_age: float = 3600
-    grace: float = 86_400
+    max_age: float = 3600  # after this the root key is asked anew
+    grace: float = 86_400  # for how much longer, where it does not answer
 
 
 def root_key_settings(given: Any) -> dict[str, BackendSettings]:
-    """Return the backends of root keys, by their names.
-
-    Raises:
-        ImproperlyConfigured: the setting is something else.
-    """
+    """Return the backends of root keys, by their names."""
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"{_SETTING} must be a dictionary.")
     for name in given:
@@ -164,11 +135,7 @@ def where(root_key: str) -> str:
 
 
 def further_of(name: str, entries: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the root keys that also wrap what the root key `name` wraps.
-
-    Raises:
-        ImproperlyConfigured: its entry names something else.
-    """
+    """Return the root keys that also wrap what the root key `name` wraps."""
     further, place = entries[name].get(FURTHER_ENTRY, ()), f'{where(name)}["{FURTHER_ENTRY}"]'
     if not isinstance(further, list | tuple):
         raise ImproperlyConfigured(f"{place} must be a list of names of root keys.")
@@ -182,11 +149,7 @@ def further_of(name: str, entries: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def lifetime_of(given: Mapping[str, Any], place: str, default: Lifetime) -> Lifetime:
-    """Return what a dictionary in the settings says of it, and the default for what it leaves out.
-
-    Raises:
-        ImproperlyConfigured: it says something else than seconds.
-    """
+    """Return what a dictionary in the settings says of it, or the default does."""
     seconds = [
         _seconds(given.get(name, otherwise), f'{place}["{name}"]')
         for name, otherwise in zip(LIFETIME_ENTRIES, astuple(default), strict=True)

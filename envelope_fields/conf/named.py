@@ -12,12 +12,9 @@ _NAME = re.compile(r"[A-Z][A-Z0-9_]*|env:[A-Za-z_][A-Za-z0-9_]*").fullmatch
 
 
 class NamedSetting:
-    """The name of a setting, or of an environment variable as `env:NAME`.
+    """The name of a setting, or of an environment variable as `env:NAME`; None is never set.
 
     It is read when it is needed, and its value is shown nowhere.
-
-    Args:
-        name: the name; None is one that is never set.
 
     Raises:
         TypeError: it is not a name. That it may be a key is why the error does not show it.
@@ -42,18 +39,22 @@ class NamedSetting:
 
     def value(self, default: Any = None) -> Any:
         """Return the value as it is now, or the default where it is not set."""
-        if self.name is None:
-            return default
-        if self.name.startswith(_ENVIRONMENT):
-            return os.environ.get(self.name.removeprefix(_ENVIRONMENT), default)
-        return getattr(settings, self.name, default)
+        if self._variable:
+            return os.environ.get(self._variable, default)
+        return default if self.name is None else getattr(settings, self.name, default)
+
+    @property
+    def _variable(self) -> str:
+        """The name of the environment variable, where it is one."""
+        name = self.name or ""
+        return name.removeprefix(_ENVIRONMENT) if name.startswith(_ENVIRONMENT) else ""
 
     def values(self) -> list[Any]:
         """Return one or several values as a list; those of a variable have commas between them."""
         found = self.value()
         if found is None:
             return []
-        if isinstance(found, str) and self.name is not None and self.name.startswith(_ENVIRONMENT):
+        if isinstance(found, str) and self._variable:
             return [each.strip() for each in found.split(",") if each.strip()]
         return list(found) if isinstance(found, list | tuple) else [found]
 
@@ -76,8 +77,8 @@ class NamedSetting:
         return found
 
     def __str__(self) -> str:
-        if self.name is not None and self.name.startswith(_ENVIRONMENT):
-            return f"the environment variable {self.name.removeprefix(_ENVIRONMENT)}"
+        if self._variable:
+            return f"the environment variable {self._variable}"
         return f"the setting {self.name}"
 
     def __repr__(self) -> str:

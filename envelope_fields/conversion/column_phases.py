@@ -6,36 +6,22 @@ the transactions are over in which one wrote by what it knew before.
 
 from collections.abc import Callable
 from datetime import datetime
-from time import sleep
 from typing import Any
 
-from envelope_fields import audit
-from envelope_fields.census.columns import NoSuchField
-from envelope_fields.conf import configuration
-from envelope_fields.conversion.phases import ConversionRefused, keys_of
-from envelope_fields.databases import clock, database
-from envelope_fields.keyring.state_changes import begin_change
-from envelope_fields.lifecycle.context import key_transaction
-from envelope_fields.lifecycle.other_processes import known_everywhere, wait_for_older
+from envelope_fields import audit, databases
+from envelope_fields.conversion import phases
+from envelope_fields.conversion.phases import ConversionRefused, phase_row
+from envelope_fields.lifecycle.other_processes import known_everywhere, wait_for_older, wait_until
 from envelope_fields.lifecycle.representation import as_utc
 from envelope_fields.models import ColumnConversion, ColumnPhase, ConversionKind
-from envelope_fields.policy import Action, require_on_each
-from envelope_fields.rotation.scope import chosen_columns
+from envelope_fields.models.state_changes import begin_change
 
-SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_FOR_TRANSACTIONS = 600  # the oldest may run so long, until an operator is asked
 
 
 def moving_field(label: str) -> Any:
-    """Return a field that takes the place of a column in clear; None where it does not.
-
-    Args:
-        label: `app_label.Model.field`.
-
-    Raises:
-        NoSuchField: no encrypted field has the name.
-    """
-    field = _encrypted_field(label)
+    """Return a field that takes the place of a column in clear, or None; as `phases.find_field`."""
+    field = phases.find_field(label)
     return field if _moves(field) else None
 
 
@@ -44,31 +30,17 @@ def has_moved(label: str) -> bool:
 
     Errors as above.
     """
-    field = _encrypted_field(label)
+    field = phases.find_field(label)
     return field.converts is None and phase_now(field) == ColumnPhase.ONLY
-
-
-def _encrypted_field(label: str) -> Any:
-    columns = chosen_columns([label])
-    if str(columns[0]).lower() != label.lower():
-        raise NoSuchField(f"{label!r} names no field: write app_label.Model.field.")
-    return columns[0].field
 
 
 def moving_fields() -> list[Any]:
     """Return all such fields."""
-    fields = {str(column): column.encrypted_field for column in chosen_columns()}
-    return [field for _, field in sorted(fields.items()) if _moves(field)]
+    return list(filter(_moves, phases.encrypted_fields().values()))
 
 
 def _moves(field: Any) -> bool:
     return field.plain_field is not None and not field.reads_beside
-
-
-def phase_row(field: Any) -> ColumnConversion | None:
-    """Return the row of a field's phase as it is now; None where it has not begun."""
-    found: ColumnConversion | None = _rows(configuration().database).filter(**_names(field)).first()
-    return found
 
 
 def phase_now(field: Any) -> ColumnPhase:
@@ -97,42 +69,25 @@ def change_phase(
     Raises:
         KeyAccessDenied: the actor may not.
     """
-    with key_transaction() as using:
-        database(using).lock_for_writing(ColumnConversion._meta.db_table)
-        keys = keys_of(field, using)
-        principal = require_on_each(Action.RE_ENCRYPT, keys, actor, using=using)
-        row = _locked(field, using)
+    with phases.acting_on(field, ColumnConversion, actor) as (using, keys, principal):
+        row = phases.begun(field, using, ConversionKind.COLUMN, ColumnPhase.CLEAR)
         if row.phase == expected and to != expected:
             audit.hold(using)  # until the commit, others go by the phase as it was
             row.phase, row.changed_at = to, begin_change(using)
             row.save(using=using, update_fields=["phase", "changed_at"])
-            about = {"field": str(field), "phase": str(to)}
-            audit.record_each(
-                "change_conversion_phase",
-                [(key, about) for key in keys] or [(None, about)],
-                actor=principal,
-                using=using,
-                before={"phase": str(expected)},
-            )
+            about, before = {"field": str(field), "phase": str(to)}, {"phase": str(expected)}
+            act = "change_conversion_phase"
+            phases.record(act, keys, principal, using, about=about, before=before)
     return ColumnPhase(row.phase)
 
 
 def enter_phase(field: Any, expected: ColumnPhase, to: ColumnPhase, *, actor: Any = None) -> None:
-    """Bring a field from one phase to another; arguments are those of `change_phase`.
-
-    Raises:
-        ConversionRefused: another operator was faster.
-        KeyAccessDenied: the actor may not.
-    """
+    """Bring a field from one phase to another, or raise `ConversionRefused`; see `change_phase`."""
     refuse_changed(field, change_phase(field, expected, to, actor=actor), to)
 
 
 def refuse_changed(field: Any, found: ColumnPhase, *expected: ColumnPhase) -> None:
-    """Return if a field is in one of the phases that a step goes by.
-
-    Raises:
-        ConversionRefused: another operator has changed it.
-    """
+    """Raise `ConversionRefused` if a field is in none of the phases that a step goes by."""
     if found not in expected:
         raise ConversionRefused(
             f"{field} is {found} by now: another operator has changed it. Look again, or run the "
@@ -150,41 +105,40 @@ def settle(field: Any, notice: Callable[[str], object]) -> None:
     Raises:
         ConversionRefused: transactions do not end.
     """
-    row = phase_row(field)
-    if row is None:
+    until = _known_from(field)
+    if until is None:
         return
-    until = known_everywhere(row.changed_at)
-    remaining = (until - clock.now()).total_seconds()
-    if remaining > SECONDS_BETWEEN_LOOKS:
+    remaining = (until - databases.now()).total_seconds()
+    if remaining > 1:
         notice(f"{field}: every process knows it in {remaining:.0f} seconds.")
-    while remaining > 0:
-        sleep(min(remaining, SECONDS_BETWEEN_LOOKS))
-        remaining = (until - clock.now()).total_seconds()
+    while databases.now() < until:
+        wait_until(until)
     _refuse_older_transactions(field, until, SECONDS_FOR_TRANSACTIONS, notice)
 
 
 def refuse_unsettled(field: Any) -> None:
-    """Return if every process knows the phase, and transactions from before are over.
-
-    Raises:
-        ConversionRefused: they do not yet; the message says until when.
-    """
-    row = phase_row(field)
-    if row is None:
+    """Raise `ConversionRefused` while `settle` would wait, and say until when."""
+    until = _known_from(field)
+    if until is None:
         return
-    until = known_everywhere(row.changed_at)
-    if until > clock.now():
+    if until > databases.now():
         raise ConversionRefused(
             f"{field}: every process knows its phase at {as_utc(until)}. Go on after that."
         )
     _refuse_older_transactions(field, until, 0, lambda _: None)
 
 
+def _known_from(field: Any) -> datetime | None:
+    """Return from when on every process knows the phase; None where it is the first one."""
+    row = phase_row(field)
+    return None if row is None else known_everywhere(row.changed_at)
+
+
 def _refuse_older_transactions(
     field: Any, until: datetime, seconds: float, notice: Callable[[str], object]
 ) -> None:
     """Raise if transactions that began before a moment do not end within some seconds."""
-    waited = wait_for_older(lambda: max((clock.now() - until).total_seconds(), 0), seconds)
+    waited = wait_for_older(until, seconds)
     for unseen in waited.unseen:
         notice(f"{field}: not seen: {unseen}.")
     if waited.still_open:
@@ -193,28 +147,3 @@ def _refuse_older_transactions(
             f"{field}: transactions from before the phase was changed are open ({listed}). End "
             "them, and run this again."
         )
-
-
-def _locked(field: Any, using: str) -> ColumnConversion:
-    rows = _rows(using)
-    now = clock.now()
-    rows.get_or_create(
-        **_names(field),
-        defaults={
-            "kind": ConversionKind.COLUMN,
-            "phase": ColumnPhase.CLEAR,
-            "started_at": now,
-            "changed_at": now,
-        },
-    )
-    found: ColumnConversion = rows.select_for_update().get(**_names(field))
-    return found
-
-
-def _rows(using: str) -> Any:
-    return ColumnConversion.objects.using(using)
-
-
-def _names(field: Any) -> dict[str, str]:
-    model = field.model._meta.label
-    return {"model": model, "field": field.name}

@@ -23,7 +23,7 @@ from django.db.migrations.questioner import MigrationQuestioner
 from django.db.migrations.state import ProjectState
 from django.db.migrations.writer import MigrationWriter
 
-from envelope_fields.conversion.declaration import FILLS_ROWS, Declared, Move
+from envelope_fields.conversion.declaration import FILLS_ROWS, Move
 from envelope_fields.conversion.phases import ConversionRefused
 
 
@@ -42,11 +42,7 @@ def migrations(move: Move) -> list[MigrationWriter]:
 
 
 def write(written: list[MigrationWriter]) -> list[Path]:
-    """Write migrations to their files.
-
-    Raises:
-        ConversionRefused: one is there.
-    """
+    """Write migrations to their files; `ConversionRefused` if one is there."""
     paths = [Path(each.path) for each in written]
     for path in paths:
         if path.exists():
@@ -71,14 +67,10 @@ def _adding(move: Move) -> list[Operation]:
     operations: list[Operation] = []
     for each in (move.new, *move.indexes):
         operations.append(AddField(model, each.name, each.made(without=FILLS_ROWS)))
-        if _fills_rows(each):
+        if any(name in each.options for name in FILLS_ROWS):
             state = AlterField(model, each.name, each.made())
             operations.append(SeparateDatabaseAndState(state_operations=[state]))
     return operations
-
-
-def _fills_rows(declared: Declared) -> bool:
-    return any(name in declared.options for name in FILLS_ROWS)
 
 
 def _migration(

@@ -6,7 +6,8 @@ old build of it, has written meanwhile stays.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from abc import abstractmethod
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 from django.core.exceptions import ImproperlyConfigured
@@ -23,72 +24,41 @@ from envelope_fields.exceptions import (
     MalformedEnvelope,
     MasterKeyNotFound,
 )
-from envelope_fields.fields.keys import RowKey, managed_by
+from envelope_fields.fields.keys import RowKey
 from envelope_fields.fields.prepared import Unencrypted
-from envelope_fields.jobs.job import Change, Job, Key, Outcome, Stored, stops
+from envelope_fields.jobs.job import Change, Key, Outcome, Stored, Wanted, stops
 from envelope_fields.jobs.statements import Statements
-from envelope_fields.keyring.transfer import Transfer
 from envelope_fields.models import ColumnPhase
-from envelope_fields.rotation.re_encrypt import RowAliases
-from envelope_fields.rotation.rows import BoundRows
+from envelope_fields.rotation.rows import RowsJob
 
-# An envelope that is none, or is of another row or key, says as little as one of another value.
+# An envelope that is not valid, or of another row or key, says as little as one of another value.
 _NOT_READ = (MalformedEnvelope, DecryptionFailed, MasterKeyNotFound)
 
 
-class _Moving(Job):
-    """What the three have in common.
-
-    Args:
-        column: the column of the encrypted field.
-    """
+class FieldJob(RowsJob):
+    """Writes envelopes of a field, of what its rows have besides, in one of its tables."""
 
     replaces_payload = True
     reads_payloads = True
-    locks_rows = True
-    condition: ClassVar[str]  # SQL; which rows are looked at
-    phases: ClassVar[frozenset[ColumnPhase]]  # in which it writes
 
     def __init__(self, column: Column) -> None:
-        field: Any = column.encrypted_field
-        self._field = field
-        self._pairs = Pairs(column)
-        self._rows = BoundRows(column)
-        self._transfer = Transfer(column.database, field.field_path, managed_by(field.key))
-        self._aliases = RowAliases(column)
+        super().__init__(column)
+        self._field: Any = column.encrypted_field
         self._using = column.database
-        self._indexes = [str(index.column) for index in field.indexes]
-        self._read: dict[Key, Pair] = {}  # before
-        self._now: dict[Key, Pair] = {}  # what was locked
-        self._known_aliases: dict[Key, str | Exception] = {}
-        self._wrapping: dict[str, WrappingKey] = {}  # by alias, for the values of this portion
-
-    def stored(
-        self,
-        ask: Statements,
-        version_ids: Sequence[bytes] | None,
-        after: Key | None,
-        until: Key | None,
-        rows: int,
-    ) -> list[Stored]:
-        found = ask.rows_where(self.condition, self._pairs.names[0], after, until, rows)
-        return [Stored(row[:-1], b"", row[-1]) for row in found]
 
     def process(self, stored: Sequence[Stored]) -> Outcome:
         outcome, keys = Outcome(), [value.key for value in stored]
         self._rows.load(keys)  # before the values, which may be of other rows by then
-        self._read = self._pairs.read(keys)
-        self._begin(keys)
-        for value in stored:
-            pair = self._read.get(value.key)
-            if pair is None:
-                continue  # it was deleted meanwhile
+        read = self._begin(keys)
+        for key in keys:
+            if key not in read:
+                continue  # it was deleted meanwhile, or the application has written one
             try:
-                change = self._change(value.key, pair)
+                change = self._change(key, read[key])
             except Exception as error:  # a key= of the project may raise anything
                 if self._stops(error):
                     raise
-                outcome.fail(value, error)
+                outcome.fail(Stored(key, b"", 0), error)
                 continue
             if change is None:
                 outcome.kept += 1
@@ -96,31 +66,60 @@ class _Moving(Job):
                 outcome.changes.append(change)
         return outcome
 
-    def _begin(self, keys: Sequence[Key]) -> None:
-        pairs = (self._read[key] for key in keys if key in self._read)
-        self._transfer.begin({_version_id(pair.new) for pair in pairs if pair.new} - {b""})
+    @abstractmethod
+    def _begin(self, keys: Sequence[Key]) -> Mapping[Key, Any]:
+        """Return what is read of some rows, and have keys at hand for it."""
 
-    def _change(self, key: Key, pair: Pair) -> Change | None:
+    @abstractmethod
+    def _change(self, key: Key, read: Any) -> Change | None:
         """Return what is to be written to a row; None where it is as it should be."""
-        raise NotImplementedError
 
-    def _prepare(self, keys: Sequence[Key]) -> None:
-        """Find out under which keys the values of some rows are encrypted."""
-        self._known_aliases = self._aliases.of(keys)
-        aliases = {each for each in self._known_aliases.values() if isinstance(each, str)}
-        self._transfer.prepare(aliases)
+    def _stops(self, error: Exception) -> bool:
+        is_about_keys = stops(error, about_one_key=not self._aliases.differ)
+        return is_about_keys or isinstance(error, ImproperlyConfigured)
+
+
+class _Moving(FieldJob):
+    """What the three have in common."""
+
+    condition: ClassVar[str]  # SQL; which rows are looked at
+    phases: ClassVar[frozenset[ColumnPhase]]  # in which it writes
+
+    def __init__(self, column: Column) -> None:
+        super().__init__(column)
+        self.locks_rows = True
+        self._pairs = Pairs(column)
+        self._indexes = [str(index.column) for index in self._field.indexes]
+        self._read: dict[Key, Pair] = {}  # before
+        self._now: dict[Key, Pair] = {}  # what was locked
+        self._wrapping: dict[str, WrappingKey] = {}  # by alias, for the values of this portion
+
+    def stored(self, ask: Statements, wanted: Wanted) -> list[Stored]:
+        found = ask.rows_where(self.condition, self._pairs.names[0], *wanted[1:])
+        return [Stored(row[:-1], b"", row[-1]) for row in found]
+
+    def _begin(self, keys: Sequence[Key]) -> Mapping[Key, Pair]:
+        self._read = self._pairs.read(keys)
+        there = [key for key in keys if key in self._read]
+        written = (self._read[key].new for key in there)
+        self._transfer.begin({_version_id(new) for new in written if new} - {b""})
+        may_encrypt = [key for key in there if self._may_encrypt(self._read[key])]
+        self._aliases.load(may_encrypt, self._transfer)
         self._wrapping = {}
+        return self._read
+
+    def _may_encrypt(self, pair: Pair) -> bool:
+        """Whether a key may be needed to write a row."""
+        return True
 
     def _encrypted(self, key: Key, old: Unencrypted) -> bytes:
-        alias = self._known_aliases[key]
-        if isinstance(alias, Exception):
-            raise alias
+        alias = self._aliases.of_row(key)
         to = self._wrapping.get(alias) or self._wrapping_key(alias)
         return self._pairs.encrypted(old, to, self._rows.contexts(key)[0])
 
     def _wrapping_key(self, alias: str) -> WrappingKey:
         """Return what wraps all values of this portion that go under an alias."""
-        values = sum(each == alias for each in self._known_aliases.values())
+        values = self._aliases.number_of(alias)
         try:
             to = self._transfer.wrapping_key(alias, values=values)
         except MasterKeyNotFound:
@@ -140,10 +139,6 @@ class _Moving(Job):
             if self._stops(error):
                 raise
             return False
-
-    def _stops(self, error: Exception) -> bool:
-        is_about_keys = stops(error, about_one_key=not self._aliases.differ)
-        return is_about_keys or isinstance(error, ImproperlyConfigured)
 
     # In the transaction that writes
 
@@ -170,9 +165,6 @@ class _Moving(Job):
         """
         refuse_changed(self._field, phase_now(self._field), *self.phases)
 
-    def may_still_write(self, since: float) -> bool:
-        return self._transfer.may_still_write(since)
-
 
 class Compare(_Moving):
     """Opens every row, and has the new column say what the old one does where they differ.
@@ -183,10 +175,6 @@ class Compare(_Moving):
 
     condition = "{old} IS NOT NULL OR {new} IS NOT NULL"
     phases = frozenset(ColumnPhase) - {ColumnPhase.CLEAR, ColumnPhase.ONLY}
-
-    def _begin(self, keys: Sequence[Key]) -> None:
-        super()._begin(keys)
-        self._prepare(keys)
 
     def _change(self, key: Key, pair: Pair) -> Change | None:
         if pair.old is None:
@@ -230,9 +218,8 @@ class Empty(_Moving):
     condition = "{old} IS NOT NULL"
     phases = frozenset({ColumnPhase.ONLY})
 
-    def _begin(self, keys: Sequence[Key]) -> None:
-        super()._begin(keys)
-        self._prepare([key for key in keys if key in self._read and self._read[key].new is None])
+    def _may_encrypt(self, pair: Pair) -> bool:
+        return pair.new is None
 
     def _change(self, key: Key, pair: Pair) -> Change | None:
         if pair.old is None:

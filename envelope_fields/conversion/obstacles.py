@@ -9,7 +9,8 @@ from django.db.models import GeneratedField, JSONField
 
 from envelope_fields.conversion.phases import ConversionRefused
 from envelope_fields.fields import EncryptedFieldMixin
-from envelope_fields.fields.family import FAMILY
+from envelope_fields.fields.any import FAMILY
+from envelope_fields.fields.conversion.checks import names_in, names_of
 
 
 def plain_field(label: str) -> Any:
@@ -91,20 +92,20 @@ def _constraints(field: Any) -> Iterator[str]:
         if name in together:
             yield f"unique_together names it, in {together}. {_INDEX_FIRST}"
     for constraint in options.constraints:
-        if name in _names_in(constraint):
+        if name in names_in(constraint):
             yield f"the constraint {constraint.name!r} names it. {_INDEX_FIRST}"
     for index in options.indexes:
-        if name in _names_in(index):
+        if name in names_in(index):
             yield f"the index {index.name!r} names it. Remove it first, by a migration."
 
 
 def _computed(field: Any) -> Iterator[str]:
     options, name = field.model._meta, field.name
     for option in ("ordering", "get_latest_by"):
-        if name in _names_in(getattr(options, option) or ()):
+        if name in _sorted_by(getattr(options, option) or ()):
             yield f"Meta.{option} sorts by it, and the order of envelopes means nothing. Remove it."
     for other in options.local_fields:
-        if isinstance(other, GeneratedField) and name in _names_in(other):
+        if isinstance(other, GeneratedField) and name in names_in(other):
             yield f"the generated field {other.name} is computed from it. Remove that first."
 
 
@@ -128,15 +129,7 @@ _RULES: tuple[Callable[[Any], Iterable[str]], ...] = (
 )
 
 
-def _names_in(declared: Any) -> set[str]:
-    """Return the names of fields in what a model declares: an ordering, an index, a constraint."""
-    if isinstance(declared, str):
-        return {declared.lstrip("-").partition("__")[0]}
-    if isinstance(declared, dict):
-        return _names_in([each for option, each in declared.items() if option != "name"])
-    if isinstance(declared, list | tuple | set):
-        return set[str]().union(*map(_names_in, declared))
-    if hasattr(declared, "deconstruct") and not isinstance(declared, type):
-        *_, arguments, options = declared.deconstruct()
-        return _names_in(arguments) | _names_in(options)
-    return set()
+def _sorted_by(ordering: Any) -> Iterator[str]:
+    for each in [ordering] if isinstance(ordering, str) else ordering:
+        is_name = isinstance(each, str)
+        yield from [each.lstrip("-").partition("__")[0]] if is_name else names_of(each)

@@ -20,7 +20,7 @@ from envelope_fields.crypto.envelope import UnwrapFailed, WrappingKey
 from envelope_fields.databases.errors import is_about_reading
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields.prepared import PreparedValue, Unencrypted
-from envelope_fields.fields.selected import converters_of
+from envelope_fields.fields.reading import converters_of
 from envelope_fields.fields.validation import refusing
 from envelope_fields.fields.writing import guarded
 from envelope_fields.jobs.job import Key
@@ -56,11 +56,7 @@ class Pair(PreparedValue):
 
 
 class Pairs:
-    """The pairs of a table.
-
-    Args:
-        column: the column of the encrypted field.
-    """
+    """The pairs of a table, which is that of the column of an encrypted field."""
 
     def __init__(self, column: Column) -> None:
         field: Any = column.encrypted_field
@@ -107,8 +103,7 @@ class Pairs:
         """Return what the old column says, which is not NULL, as its field reads it.
 
         Raises:
-            UnreadableValue: its field does not read it, or it would be NULL, or another value, in
-                the other one.
+            UnreadableValue: it does not, or it would be NULL, or another value, in the other one.
         """
         self.refuse_unread(pair)
         prepared = self._converted(pair) if self._converters else Unencrypted(pair.old, None)
@@ -122,11 +117,7 @@ class Pairs:
         return prepared
 
     def refuse_unread(self, pair: Pair) -> None:
-        """Return if the driver has made a value of what a row has in the old column.
-
-        Raises:
-            UnreadableValue: it has not.
-        """
+        """Raise `UnreadableValue` if the driver made no value of what is in the old column."""
         if pair.old is _UNREAD:
             raise self._unread("the driver of the database")
 
@@ -146,14 +137,14 @@ class Pairs:
         return self._is_integer and type(prepared.value) is float and prepared.value % 1 != 0
 
     def _unread(self, by: str) -> UnreadableValue:
-        return UnreadableValue(
-            f"{self._field}: the old column holds what {by} does not read. Correct it there."
-        )
+        return self._problem(f"{by} does not read")
 
     def _untaken(self, cause: str) -> UnreadableValue:
+        return self._problem(f"this field does not store ({cause})")
+
+    def _problem(self, what: str) -> UnreadableValue:
         return UnreadableValue(
-            f"{self._field}: the old column holds what this field does not store ({cause}). "
-            "Correct it there."
+            f"{self._field}: the old column holds what {what}. Correct it there."
         )
 
     def _plaintext(self, old: Unencrypted) -> Any:
@@ -164,11 +155,7 @@ class Pairs:
         raise self._untaken(cause)
 
     def encrypted(self, old: Unencrypted, to: WrappingKey, context: bytes) -> bytes:
-        """Return a value of the old column as an envelope.
-
-        Raises:
-            UnreadableValue: it is none that the encrypted field stores.
-        """
+        """Return a value of the old column as an envelope, or raise `UnreadableValue`."""
         return envelope.encrypt(to, self._plaintext(old), context)
 
     def agrees(
@@ -216,9 +203,9 @@ def _same(one: Any, other: Any, *, strictly: bool) -> bool:
         return len(one) == len(other) and all(
             _same(*each, strictly=True) for each in zip(one, other, strict=True)
         )
-    numbers = (int, float, Decimal)
-    alike = type(one) is type(other) or (
-        isinstance(one, numbers) and isinstance(other, numbers)
-        and not isinstance(one, bool) and not isinstance(other, bool)
-    )  # fmt: skip
+    alike = type(one) is type(other) or (_is_number(one) and _is_number(other))
     return alike and bool(one == other)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool)

@@ -5,20 +5,16 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-from envelope_fields.conversion import moves
-from envelope_fields.conversion.column_phases import moving_fields, phase_row
-from envelope_fields.conversion.phases import Phase, Standing, format_text, standing
+from envelope_fields.conversion import phases
+from envelope_fields.conversion.column_phases import moving_fields
+from envelope_fields.conversion.counts import counted
 from envelope_fields.models import ColumnConversion, ColumnPhase
-from envelope_fields.rotation.scope import chosen_columns
 
 
 def converted_fields() -> dict[str, Any]:
     """Return the fields under conversion, from either kind of source, by their labels."""
-    fields = {str(column): column.encrypted_field for column in chosen_columns()}
-    moving = set(moving_fields())
-    return {
-        label: field for label, field in sorted(fields.items()) if field in moving or field.legacy
-    }
+    moving, fields = set(moving_fields()), phases.encrypted_fields()
+    return {label: field for label, field in fields.items() if field in moving or field.legacy}
 
 
 def moves_beside(field: Any) -> bool:
@@ -27,17 +23,13 @@ def moves_beside(field: Any) -> bool:
 
 
 def conversion_content(field: Any) -> dict[str, Any]:
-    """Return how far a conversion of either kind is, counted now.
-
-    Raises:
-        CensusFailed: a table could not be counted, or not all of its rows.
-    """
-    return move_content(field) if moves_beside(field) else standing_content(standing(field))
+    """Return how far a conversion of either kind is, counted now, or raise `CensusFailed`."""
+    return move_content(field) if moves_beside(field) else standing_content(phases.standing(field))
 
 
 def move_content(field: Any) -> dict[str, Any]:
     """Return how far a column in clear is; errors as above."""
-    row, found = phase_row(field), moves.counted(field)
+    row, found = phases.phase_row(field), counted(field)
     return {
         "field": str(field),
         "kind": "column",
@@ -49,7 +41,7 @@ def move_content(field: Any) -> dict[str, Any]:
     }
 
 
-def standing_content(found: Standing) -> dict[str, Any]:
+def standing_content(found: phases.Standing) -> dict[str, Any]:
     """Return how far the conversion of another package's format is."""
     return {
         "field": found.field,
@@ -65,16 +57,12 @@ def standing_content(found: Standing) -> dict[str, Any]:
 
 
 def numbers(content: Mapping[str, Any]) -> list[tuple[str, int]]:
-    """Return what was counted of a conversion of either kind, each with what it is.
-
-    Args:
-        content: as `conversion_content` returns it.
-    """
+    """Return what was counted of a `conversion_content`, each with what it is."""
     envelopes = (_("envelopes"), content["envelopes"])
     if content["kind"] == "column":
         alone = (_("rows with one alone"), content["remaining"])
         return [(_("values in clear"), content["clear"]), envelopes, alone]
-    left = [(format_text(each["format"]), each["values"]) for each in content["remaining"]]
+    left = [(phases.format_text(each["format"]), each["values"]) for each in content["remaining"]]
     return [*left, envelopes]
 
 
@@ -91,8 +79,8 @@ def differed_text(rows: int) -> str:
     )
 
 
-def phase_of(field: Any, row: ColumnConversion | None) -> ColumnPhase | Phase:
+def phase_of(field: Any, row: ColumnConversion | None) -> ColumnPhase | phases.Phase:
     """Return the phase that a row has; the first one where there is none."""
     if moves_beside(field):
         return ColumnPhase.CLEAR if row is None else ColumnPhase(row.phase)
-    return Phase.OPEN if row is None else Phase(row.phase)
+    return phases.Phase.OPEN if row is None else phases.Phase(row.phase)

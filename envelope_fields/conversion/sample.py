@@ -16,8 +16,7 @@ from envelope_fields.crypto import format as layout
 from envelope_fields.databases.errors import is_about_reading
 from envelope_fields.databases.tables import has_table
 from envelope_fields.exceptions import DecryptionFailed
-from envelope_fields.fields.legacy.beside import marked, without_mark
-from envelope_fields.fields.legacy.reading import format_of
+from envelope_fields.fields.legacy.reading import format_of, marked, without_mark
 from envelope_fields.jobs.statements import Statements, statements
 from envelope_fields.rotation.scope import chosen_columns
 
@@ -26,19 +25,12 @@ FROM_EACH_END = 100  # values, of the first rows of a table, and of the last
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """Some values of a field that are alike.
+    """Some values of a field that are alike."""
 
-    Attributes:
-        package: in whose format they are; empty where no reader claims them.
-        key: the name of what opened them; empty where nothing does, or nothing has to.
-        layers: how often they were encrypted; 0 where they were not opened.
-        values: how many there are.
-    """
-
-    package: str
-    key: str
-    layers: int
-    values: int
+    package: str  # in whose format they are; empty where no reader claims them
+    key: str  # the name of what opened them; empty where nothing does, or nothing has to
+    layers: int  # how often they were encrypted; 0 where they were not opened
+    values: int  # how many there are
 
     @property
     def is_opened(self) -> bool:

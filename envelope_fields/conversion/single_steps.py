@@ -4,22 +4,24 @@ What `steps` does and waits for is asked for here, and is refused while it is to
 """
 
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from envelope_fields.conversion import column_phases, moves, unread_indexes
-from envelope_fields.conversion.moves import runs_of_field
-from envelope_fields.conversion.phases import ConversionRefused
+from envelope_fields import databases
+from envelope_fields.conversion import column_phases, runs
+from envelope_fields.conversion.counts import counted
+from envelope_fields.conversion.phases import ConversionRefused, phase_row, refuse_denied
 from envelope_fields.conversion.representation import differed_text
-from envelope_fields.databases import clock
 from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.indexing.runs import last_verification, wrong_rows
 from envelope_fields.jobs.dispatch import dispatch_start
-from envelope_fields.jobs.representation import progress
+from envelope_fields.jobs.representation import progress, progress_of
 from envelope_fields.jobs.throttle import Limits
+from envelope_fields.lifecycle.index_states import begun_index
 from envelope_fields.lifecycle.other_processes import known_everywhere
 from envelope_fields.lifecycle.representation import as_utc
-from envelope_fields.models import ColumnPhase, RotationKind, RotationRun, RotationState
+from envelope_fields.models import ColumnPhase, IndexState, RotationKind, RotationRun, RotationState
 
 COMPARED_WITHIN = timedelta(hours=1)  # an old build may have been booted since
 
@@ -60,12 +62,12 @@ def refuse_too_early(field: Any, now: ColumnPhase, to: ColumnPhase) -> None:
             column_phases.refuse_unsettled(field)
         return
     column_phases.refuse_unsettled(field)
-    under_way = moves.active(field)
+    under_way = runs.active(field)
     if under_way:
         raise ConversionRefused(f"{field}: the run {under_way[0].pk} is not over.")
     if to in (ColumnPhase.ENCRYPTED, ColumnPhase.ONLY):
-        unread_indexes.refuse_unread_indexes(field)
-        unread_indexes.refuse_incomplete_indexes(field)
+        refuse_unread_indexes(field)
+        refuse_incomplete_indexes(field)
     if now in (ColumnPhase.FILLING, ColumnPhase.VERIFIED, ColumnPhase.ENCRYPTED):
         _refuse_uncompared(field)
 
@@ -83,10 +85,11 @@ def take_step(field: Any, now: ColumnPhase, to: ColumnPhase, *, actor: Any = Non
         ConversionRefused: as above; or it is in another phase by now.
         KeyAccessDenied: the actor may not.
     """
+    refuse_denied(field, actor)
     column_phases.refuse_changed(field, column_phases.phase_now(field), now)
     refuse_too_early(field, now, to)
     if to == previous(now):
-        moves.cancel_active(field, actor=actor)
+        runs.cancel_active(field, actor=actor)
     column_phases.enter_phase(field, now, to, actor=actor)
     if to == ColumnPhase.ENCRYPTED and to == following(now):
         _have_compared(field, actor)
@@ -94,12 +97,12 @@ def take_step(field: Any, now: ColumnPhase, to: ColumnPhase, *, actor: Any = Non
 
 
 def _have_compared(field: Any, actor: Any) -> None:
-    """Have the worker compare all rows after the switch, if there is one; see `moves.MoveScope`.
+    """Have the worker compare all rows after the switch, if there is one; see `runs.MoveScope`.
 
     All processes write both columns before it and after it, so there is nothing to wait for.
     """
     with suppress(EnvelopeError):
-        dispatch_start(partial(moves.start, RotationKind.COMPARE, field, actor=actor))
+        dispatch_start(partial(runs.start, RotationKind.COMPARE, field, actor=actor))
 
 
 def start_run(
@@ -116,24 +119,24 @@ def start_run(
     if kind not in possible_runs(now):
         raise ConversionRefused(f"{field} is {now}: a run of the kind {kind} is not for that.")
     column_phases.refuse_unsettled(field)
-    return dispatch_start(partial(moves.start, kind, field, limits=limits, actor=actor))
+    return dispatch_start(partial(runs.start, kind, field, limits=limits, actor=actor))
 
 
 def _refuse_uncompared(field: Any) -> None:
     """Raise if no run has lately compared every row in this phase, or it found some that differ."""
-    row = column_phases.phase_row(field)
-    since = known_everywhere(row.changed_at) if row else clock.now()
-    compared = runs_of_field(field).filter(
+    row = phase_row(field)
+    since = known_everywhere(row.changed_at) if row else databases.now()
+    compared = runs.runs_of_field(field).filter(
         kind=RotationKind.COMPARE, state=RotationState.COMPLETED, created_at__gte=since
     )
     last = compared.first()
     if last is None or last.finished_at is None:
         problem = f"no run that began after {as_utc(since)} has compared every row"
-    elif last.finished_at + COMPARED_WITHIN < clock.now():
+    elif last.finished_at + COMPARED_WITHIN < databases.now():
         problem = f"rows were last compared at {as_utc(last.finished_at)}, which is too long ago"
     else:
         problem = _found_by(last)
-    remaining = 0 if problem else moves.counted(field).remaining
+    remaining = 0 if problem else counted(field).remaining
     if remaining:
         problem = f"{remaining:,} rows have one value alone"
     if problem:
@@ -148,3 +151,48 @@ def _found_by(comparison: RotationRun) -> str:
     if found.moved:
         return f"{differed_text(found.moved)}. End that"
     return ""
+
+
+# -- Blind indexes that lookups are to ask once a column is encrypted ------------------------------
+
+
+def refuse_unread_indexes(field: Any) -> None:
+    """Raise `ConversionRefused` unless lookups ask each index of a field."""
+    for index in field.indexes:
+        row = begun_index(index.field_path)
+        if row is None or row.state != IndexState.READING:
+            state = "not begun" if row is None else row.state
+            raise ConversionRefused(
+                f"{field}: lookups are to ask {index}, which is {state}. Run `python "
+                f"manage.py rebuild_indexes {index.field_path} --to reading` first."
+            )
+
+
+def refuse_incomplete_indexes(field: Any) -> None:
+    """Raise `ConversionRefused` if rows may be in no index that is read.
+
+    They may, where they were filled since it became reading, and it was not verified.
+    """
+    written_at = _last_written(field) if field.indexes else None
+    for index in field.indexes:
+        row = begun_index(index.field_path)
+        if written_at is None or row is None or row.state_changed_at >= written_at:
+            continue
+        found = last_verification(index, since=written_at)
+        if found is None or wrong_rows(found):
+            raise ConversionRefused(
+                f"{field}: rows were filled since {index} became reading, and may not be in it. "
+                "Rebuild and verify it: `python manage.py rebuild_indexes "
+                f"{index.field_path} --to reading` does both."
+            )
+
+
+def _last_written(field: Any) -> datetime | None:
+    """Return when a run has last written rows of a field."""
+    begun = list(runs.runs_of_field(field))
+    ends = [
+        run.finished_at or databases.now()
+        for run, found in zip(begun, progress_of(begun), strict=True)
+        if found.moved and run.kind != RotationKind.EMPTY
+    ]
+    return max(ends, default=None)

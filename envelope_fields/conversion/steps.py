@@ -9,11 +9,12 @@ from dataclasses import dataclass, field as item
 from functools import partial
 from typing import Any
 
-from envelope_fields.conversion import moves
+from envelope_fields.conversion import runs
 from envelope_fields.conversion.column_phases import enter_phase, phase_now, settle
+from envelope_fields.conversion.counts import counted
 from envelope_fields.conversion.phases import ConversionRefused
 from envelope_fields.conversion.representation import differed_text
-from envelope_fields.conversion.unread_indexes import refuse_unread_indexes
+from envelope_fields.conversion.single_steps import following, refuse_unread_indexes
 from envelope_fields.indexing.rows import find_indexes
 from envelope_fields.indexing.states import bring_to
 from envelope_fields.jobs.batches import persist
@@ -99,19 +100,20 @@ class Steps:
 
     def _on(self, now: ColumnPhase) -> ColumnPhase:
         """Go to the next phase, if everything is as that one needs it."""
-        following = _ORDER[_ORDER.index(now) + 1]
-        if following in (ColumnPhase.ENCRYPTED, ColumnPhase.ONLY):
+        to = following(now)
+        assert to is not None  # noqa: S101 - it is before another one
+        if to in (ColumnPhase.ENCRYPTED, ColumnPhase.ONLY):
             refuse_unread_indexes(self.field)
         if now in (ColumnPhase.FILLING, ColumnPhase.VERIFIED, ColumnPhase.ENCRYPTED):
             self.compare()
-        if following in (ColumnPhase.ENCRYPTED, ColumnPhase.ONLY):
+        if to in (ColumnPhase.ENCRYPTED, ColumnPhase.ONLY):
             refuse_unread_indexes(self.field)  # once more: rows may have been filled again
             self._verify_indexes()
-        return self._change(now, following)
+        return self._change(now, to)
 
     def _back(self, now: ColumnPhase, wanted: ColumnPhase) -> ColumnPhase:
         """Go back: to where all read the old column first, if they do not yet."""
-        moves.cancel_active(self.field, actor=self.actor)
+        runs.cancel_active(self.field, actor=self.actor)
         if now == ColumnPhase.ENCRYPTED:
             wanted = ColumnPhase.VERIFIED
         else:
@@ -126,16 +128,11 @@ class Steps:
     # What is done with rows
 
     def _fill(self) -> None:
-        if moves.counted(self.field).remaining:
+        if counted(self.field).remaining:
             self._worked(RotationKind.FILL)
 
     def compare(self) -> None:
-        """Open every row and compare both columns; what differs is filled again, and compared.
-
-        Raises:
-            ConversionRefused: rows differ again, or could not be compared; or some differed while
-                the encrypted column was read.
-        """
+        """Open every row and compare both columns; what differs is filled again, and compared."""
         wrong = 0
         for _ in range(2):  # what had been written before both were is found by the first one
             differed, remaining = self._compared()
@@ -147,24 +144,18 @@ class Steps:
         )
 
     def _compare_since_switch(self) -> None:
-        """Compare once more when the encrypted column is read, unless that was done.
-
-        Raises:
-            ConversionRefused: rows differed, and the old column is read again.
-        """
-        if not moves.was_compared_since_switch(self.field):
+        """Compare once more when the encrypted column is read, unless that was done."""
+        if not runs.was_compared_since_switch(self.field):
             self._compared()
 
     def _compared(self) -> tuple[int, int]:
         """Return how many rows differed, and were filled again, and how many have one value alone.
 
-        Raises:
-            ConversionRefused: rows could not be compared; or some differed while the encrypted
-                column was read.
+        They may not differ while the encrypted column is read.
         """
         before = phase_now(self.field)
         compared = progress(self._worked(RotationKind.COMPARE))
-        remaining, differed = moves.counted(self.field).remaining, compared.moved
+        remaining, differed = counted(self.field).remaining, compared.moved
         self.notice(
             f"{self.field}: {compared.total:,} rows opened and compared: {differed:,} differ, "
             f"{remaining:,} left."
@@ -179,9 +170,9 @@ class Steps:
         return differed, remaining
 
     def _empty(self) -> None:
-        if moves.counted(self.field).clear:
+        if counted(self.field).clear:
             self._worked(RotationKind.EMPTY)
-        remaining = moves.counted(self.field).clear
+        remaining = counted(self.field).clear
         if remaining:
             raise ConversionRefused(
                 f"{self.field}: the old column has {remaining:,} values. An old build writes them: "
@@ -200,7 +191,7 @@ class Steps:
         return done
 
     def _begun(self, kind: RotationKind) -> RotationRun:
-        begun = moves.start(kind, self.field, limits=Limits(**self.limits), actor=self.actor)
+        begun = runs.start(kind, self.field, limits=Limits(**self.limits), actor=self.actor)
         if self.limits:  # one that was killed goes on within what is asked for now
             asked = Limits(**{**begun.limits, **self.limits})
             begun = limit(begun, asked, actor=self.actor)
@@ -222,10 +213,6 @@ class Steps:
                 change_index_state(index.field_path, IndexState.FILLING, actor=self.actor)
 
     def _verify_indexes(self) -> None:
-        """Have each row be in the indexes: one may be read since before the column was filled.
-
-        Raises:
-            IndexNotReady: rows keep it from that.
-        """
+        """Have each row be in the indexes: one may be read since before the column was filled."""
         for index in self.field.indexes:
             bring_to(find_indexes([index.field_path]), IndexState.READING, actor=self.actor)

@@ -10,18 +10,8 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from envelope_fields.crypto.context import encode
-from envelope_fields.crypto.format import VERSION_ID_BYTES
-
-__all__ = [
-    "INDEX_BYTES",
-    "IndexDomain",
-    "Kind",
-    "kms_mac_message",
-    "single_value_part",
-    "value_part",
-    "version_id",
-]
+from envelope_fields.crypto.context import as_part, encode, integer
+from envelope_fields.crypto.format import VERSION_ID_BYTES, Codec
 
 INDEX: Final = b"index-v1"
 KMS_MAC: Final = b"kms-mac"
@@ -43,30 +33,21 @@ class Kind(StrEnum):
 
 
 class IndexDomain(NamedTuple):
-    """What is the same for all values of an index.
-
-    Attributes:
-        kind: a `Kind`.
-        name: the label of the index, or the name that several share.
-        normalizer: the name of the normaliser.
-        normalizer_version: its version.
-        part: which part of a value it is about: the path in a JSON document, or a bucket; else
-            empty.
-    """
+    """What is the same for all values of an index."""
 
     kind: Kind
-    name: str
-    normalizer: str
+    name: str  # the label of the index, or the name that several share
+    normalizer: str  # by its name
     normalizer_version: int
-    part: str = ""
+    part: str = ""  # of a value: the path in a JSON document, or a bucket; empty for all of it
 
     def encode(self) -> bytes:
         """Return what every message of the index begins with."""
         normalizer = encode(
-            [self.normalizer.encode(), _integer(self.normalizer_version), self.part.encode()]
+            [self.normalizer.encode(), integer(self.normalizer_version), self.part.encode()]
         )
         parts = (INDEX, self.kind.encode(), self.name.encode(), normalizer)
-        return _integer(_PARTS) + b"".join(map(_part, parts))
+        return integer(_PARTS) + b"".join(map(as_part, parts))
 
 
 def value_part(
@@ -82,7 +63,7 @@ def value_part(
         spread: which of several index values of one value it is; 0 where there is one.
     """
     confined = encode(part for name, value in scope for part in (name.encode(), value))
-    return _part(confined) + _part(_integer(spread)) + _part(encode(values))
+    return as_part(confined) + as_part(integer(spread)) + as_part(encode(values))
 
 
 def single_value_part(value: bytes) -> bytes:
@@ -106,23 +87,25 @@ def version_id(value: bytes) -> bytes:
     return value[DIGEST_BYTES:INDEX_BYTES]
 
 
+class IndexCodec(Codec):
+    """A value of a blind index: a MAC, and the id of the version of the search key."""
+
+    label_at = slice(DIGEST_BYTES, INDEX_BYTES)
+    marker = b""
+    shortest = INDEX_BYTES
+    head_bytes = 0
+
+
+INDEX_CODEC: Final = IndexCodec()
+
+
 def kms_mac_message(context: bytes, message: bytes) -> bytes:
     """Return what `kms` makes a MAC over: never a message of an index, nor of an audit event.
 
-    Args:
-        context: that of the operation, as `kms_context` encodes it.
-        message: what the caller gives.
+    The context is that of the operation, as `kms_context` encodes it.
     """
     return encode([KMS_MAC, context, message])
 
 
-def _part(data: bytes) -> bytes:
-    return _integer(len(data)) + data
-
-
-def _integer(value: int) -> bytes:
-    return value.to_bytes(8, "little")
-
-
-_UNCONFINED: Final = _part(encode([])) + _part(_integer(_UNSPREAD))
+_UNCONFINED: Final = as_part(encode([])) + as_part(integer(_UNSPREAD))
 _HEADS: Final = tuple(map(_head, range(256)))  # most values are short

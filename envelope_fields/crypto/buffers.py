@@ -17,9 +17,15 @@ NO_ENTROPY = "getentropy(3) failed: the operating system gave no random bytes"
 
 
 class KeyBuffer(bytearray):
-    """A bytearray for a key: it shows nothing in an error report, and does not pickle."""
+    """A bytearray for a key: it shows nothing in an error report, and does not pickle.
+
+    It is wiped after use. Where a signal handler has raised in between, it is wiped at its end.
+    """
 
     __slots__ = ()
+
+    def __del__(self) -> None:
+        self[:] = bytes(len(self))
 
     def __repr__(self) -> str:
         return f"<KeyBuffer of {len(self)} bytes>"
@@ -153,22 +159,19 @@ class DataKey:
     def __exit__(self, *_: object) -> None:
         wipe(self._buffer)
         handed_out, self._handed_out = self._handed_out, None
-        if handed_out is not None:
-            _release(handed_out)
+        if handed_out is None:
+            return
+        try:
+            handed_out.release()  # and raise from now on
+        except BufferError as error:
+            raise BufferError(
+                "the data key was wiped while something else holds its buffer, such as an array: "
+                "what that encrypts from now on, it encrypts under zeros. Release it within the "
+                "block."
+            ) from error
 
     def __repr__(self) -> str:
         return "<DataKey>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a DataKey is not pickled: store its ciphertext, and decrypt() that")
-
-
-def _release(handed_out: memoryview) -> None:
-    """Have a buffer that was handed out raise from now on."""
-    try:
-        handed_out.release()
-    except BufferError as error:
-        raise BufferError(
-            "the data key was wiped while something else holds its buffer, such as an array: what "
-            "that encrypts from now on, it encrypts under zeros. Release it within the block."
-        ) from error

@@ -10,11 +10,12 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from operator import attrgetter, methodcaller
+from socket import AF_INET, AF_INET6, inet_ntoa, inet_ntop, inet_pton
 from typing import Any, Final, NamedTuple
 from uuid import UUID, SafeUUID
 
 from envelope_fields.crypto import context
-from envelope_fields.crypto.addresses import packed
 
 # Where digits stand tells whether what could be read has the form that is written.
 _AS_ZEROS: Final = bytes.maketrans(b"123456789", b"0" * 9)
@@ -30,23 +31,21 @@ _BOOLEANS: Final = {b"false": False, b"true": True}
 _OF_UUID: Final = 16  # bytes
 _new, _set, _unknown = object.__new__, object.__setattr__, SafeUUID.unknown
 _is_uuid_known: Final = UUID.__slots__ == ("int", "is_safe", "__weakref__")
-_LENGTHS: Final = (4, 16)  # of addresses
+_OF_IPV4, _OF_IPV6 = 4, 16  # bytes
+_SMALL: Final = bytes(10)  # what mapped addresses begin with, which have dots, and `::1`
+MAPPED: Final = _SMALL + b"\xff\xff"
+# One group of zeros is written out; of several runs, the first of the longest is left out.
+_PROBES: Final = ("1:0:2:3:4:5:6:7", "1::2:0:0:3", "1:0:0:2::3", "1::", "0:1:2:3:4:5:6:7", "a::f")
 _NULL: Final = b"\x00"
 _VALUE: Final = b"\x01"
 
 
 class CanonicalType(NamedTuple):
-    """A type of values.
+    """A type of values."""
 
-    Attributes:
-        name: what the specification calls it.
-        encode: returns the bytes of a value; TypeError or ValueError for what is not one.
-        decode: returns the value of bytes; ValueError for what is not the form of one.
-    """
-
-    name: str
-    encode: Callable[[Any], bytes]
-    decode: Callable[[bytes], Any]
+    name: str  # as the specification has it
+    encode: Callable[[Any], bytes]  # TypeError or ValueError for what is not a value
+    decode: Callable[[bytes], Any]  # ValueError for what is not the form of one
 
 
 def _type(name: str, encode: Callable[[Any], bytes], read: Callable[[bytes], Any]) -> CanonicalType:
@@ -61,10 +60,6 @@ def _type(name: str, encode: Callable[[Any], bytes], read: Callable[[bytes], Any
         raise ValueError(f"not the canonical bytes of a value of the type {name}")
 
     return CanonicalType(name, encode, decode)
-
-
-def _text(value: str) -> bytes:
-    return value.encode()
 
 
 def _integer(value: int) -> bytes:
@@ -85,13 +80,12 @@ def _boolean(value: bool) -> bytes:
 
 
 def _decimal(value: Decimal) -> bytes:
-    return str(value).encode()
+    return str(value).replace("e", "E").encode()  # as the context of the thread may have it
 
 
 def _read_decimal(data: bytes) -> Decimal:
-    text = data.decode("ascii")
-    value = Decimal(text)
-    if str(value) != text:
+    value = Decimal(data.decode("ascii"))
+    if _decimal(value) != data:
         raise ValueError
     return value
 
@@ -143,15 +137,12 @@ def _read_time(data: bytes) -> time:
 
 
 def _duration(value: timedelta) -> bytes:
-    return _integer(value // _MICROSECOND)
+    # By Python's own class: those of packages may divide by numbers alone.
+    return _integer(timedelta.__floordiv__(value, _MICROSECOND))
 
 
 def _read_duration(data: bytes) -> timedelta:
     return _MICROSECOND * _read_integer(data)
-
-
-def _uuid(value: UUID) -> bytes:
-    return value.bytes
 
 
 def _read_uuid(data: bytes) -> UUID:
@@ -168,16 +159,12 @@ def _read_uuid(data: bytes) -> UUID:
 def _address(value: str | bytes | IPv4Address | IPv6Address) -> bytes:
     """Return the bytes of an address, which may be given as such."""
     found = value if type(value) is bytes else packed(value) if type(value) is str else None
-    if found is not None and len(found) in _LENGTHS:
+    if found is not None and len(found) in (_OF_IPV4, _OF_IPV6):
         return found
     address = ip_address(value)
     if getattr(address, "scope_id", None) is not None:
         raise ValueError("an address that is stored has no zone")
     return address.packed
-
-
-def _read_address(data: bytes) -> IPv4Address | IPv6Address:
-    return ip_address(data)
 
 
 def _binary(value: bytes | bytearray | memoryview) -> bytes:
@@ -186,7 +173,7 @@ def _binary(value: bytes | bytearray | memoryview) -> bytes:
     return bytes(value)
 
 
-TEXT: Final = _type("text", _text, bytes.decode)
+TEXT: Final = _type("text", methodcaller("encode"), bytes.decode)
 INTEGER: Final = _type("integer", _integer, _read_integer)
 BOOLEAN: Final = _type("boolean", _boolean, _BOOLEANS.__getitem__)
 DECIMAL: Final = _type("decimal", _decimal, _read_decimal)
@@ -195,8 +182,8 @@ DATE: Final = _type("date", _date, _read_date)
 DATETIME: Final = _type("datetime", _datetime, _read_datetime)
 TIME: Final = _type("time", _time, _read_time)
 DURATION: Final = _type("duration", _duration, _read_duration)
-UUID_BYTES: Final = _type("uuid", _uuid, _read_uuid)
-ADDRESS: Final = _type("ip address", _address, _read_address)
+UUID_BYTES: Final = _type("uuid", attrgetter("bytes"), _read_uuid)
+ADDRESS: Final = _type("ip address", _address, ip_address)
 BINARY: Final = _type("binary", _binary, bytes)
 
 
@@ -223,3 +210,42 @@ def array(of: CanonicalType) -> CanonicalType:
 def nullable(value: Any, of: CanonicalType) -> bytes:
     """Return a value, or None, as one of several parts: of an array, or of a context."""
     return _NULL if value is None else _VALUE + of.encode(value)
+
+
+# -- Addresses of networks -------------------------------------------------------------------------
+#
+# As text, and as the bytes that the operating system makes of it. Python's classes, which take ten
+# times as long, have what the system does not take, or writes in another way than RFC 5952.
+
+
+def packed(text: str) -> bytes | None:
+    """Return the 4 or 16 bytes of an address, or None where the classes of Python have to say."""
+    try:
+        return inet_pton(AF_INET6 if ":" in text else AF_INET, text)
+    except (OSError, ValueError):  # the one may not be text of the other's
+        return None
+
+
+def text_of(data: bytes) -> str:
+    """Return the text of 4 or 16 bytes, as RFC 5952 has it: with dots where IPv4 is mapped.
+
+    Raises:
+        ValueError: they are of another length.
+    """
+    if len(data) == _OF_IPV4:
+        return inet_ntoa(data)
+    if _is_system_right and not data.startswith(_SMALL):
+        return inet_ntop(AF_INET6, data)
+    address = ip_address(data)
+    mapped: IPv4Address | None = getattr(address, "ipv4_mapped", None)
+    return f"::ffff:{mapped}" if mapped else str(address)
+
+
+def _writes_as_the_standard() -> bool:
+    try:
+        return all(inet_ntop(AF_INET6, IPv6Address(each).packed) == each for each in _PROBES)
+    except OSError:  # it knows no IPv6
+        return False
+
+
+_is_system_right: Final = _writes_as_the_standard()

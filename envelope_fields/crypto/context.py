@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 from uuid import UUID
 
-__all__ = ["KeyVersionContext", "encode", "field_context", "kms_context", "row_contexts"]
-
 FIELD = b"field"
 KMS = b"kms"
 MASTER_KEY_VERSION = b"master-key-version"
@@ -19,9 +17,9 @@ MASTER_KEY_VERSION = b"master-key-version"
 def encode(parts: Iterable[bytes]) -> bytes:
     """Return PAE(parts): the number of parts, then each part's length and bytes."""
     parts = list(parts)
-    pieces = [_integer(len(parts))]
+    pieces = [integer(len(parts))]
     for part in parts:
-        pieces += (len(part).to_bytes(8, "little"), part)
+        pieces += (len(part).to_bytes(8, "little"), part)  # without a call, for every value
     return b"".join(pieces)
 
 
@@ -56,13 +54,10 @@ def row_contexts(
     """Return what makes the context of a row, as `field_context` does, of its bound values.
 
     This is done for each value that is read or written, so what is the same for all is made once.
-
-    Args:
-        label: of the field.
-        columns: the names of the bound columns, each with what encodes a value of it.
+    Each name of a bound column comes with what encodes a value of it.
     """
-    bound = [(_part(name.encode()), encode) for name, encode in columns]
-    lead = _integer(2 + 2 * len(bound)) + _part(FIELD) + _part(label.encode())
+    bound = [(as_part(name.encode()), encode) for name, encode in columns]
+    lead = integer(2 + 2 * len(bound)) + as_part(FIELD) + as_part(label.encode())
 
     def context(values: Iterable[Any]) -> bytes:
         made = lead
@@ -81,23 +76,16 @@ def kms_context(pairs: Mapping[str, str]) -> bytes:
 
 
 class KeyVersionContext(NamedTuple):
-    """What a root key binds the material of a master key version to.
+    """What a root key binds the material of a master key version to."""
 
-    Attributes:
-        key_id: the master key.
-        version_id: the 8 bytes by which envelopes name the version.
-        number: the number of the version.
-        usage: what the material is for.
-    """
-
-    key_id: UUID
-    version_id: bytes
+    key_id: UUID  # of the master key
+    version_id: bytes  # 8, by which envelopes name the version
     number: int
-    usage: str
+    usage: str  # what the material is for
 
     def encode(self) -> bytes:
         """Return the context for a root key that binds bytes."""
-        number = _integer(self.number)
+        number = integer(self.number)
         parts = [self.key_id.bytes, self.version_id, number, self.usage.encode()]
         return encode([MASTER_KEY_VERSION, *parts])
 
@@ -111,9 +99,11 @@ class KeyVersionContext(NamedTuple):
         }
 
 
-def _part(part: bytes) -> bytes:
-    return len(part).to_bytes(8, "little") + part
+def as_part(data: bytes) -> bytes:
+    """Return one part of a PAE: its length and the bytes."""
+    return len(data).to_bytes(8, "little") + data
 
 
-def _integer(value: int) -> bytes:
+def integer(value: int) -> bytes:
+    """Return a number that is not negative as PAE has numbers."""
     return value.to_bytes(8, "little")

@@ -108,7 +108,7 @@ def decrypt_bound(unwrapping_key: AESGCM, envelope: bytes, additional_data: byte
                 additional_data,
                 data_key,
             )
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # the latter says that it is cut off before its payload
             raise UnwrapFailed(_UNWRAP_FAILED) from None
         return AESGCM(data_key).decrypt(PAYLOAD_NONCE, envelope[_PAYLOAD], _FORMAT)
     except InvalidTag:
@@ -119,16 +119,9 @@ def decrypt_bound(unwrapping_key: AESGCM, envelope: bytes, additional_data: byte
 
 
 class _Suffixes:
-    """Nonce suffixes of some values, drawn at once.
-
-    Attributes:
-        draw: returns the next one.
-    """
+    """Nonce suffixes of some values, drawn at once; `draw` returns the next one."""
 
     __slots__ = ("draw",)
-
-    def __init__(self, values: int) -> None:
-        self.refill(values)
 
     def refill(self, values: int) -> None:
         drawn = iter_unpack(f"{_NONCE_SUFFIX_BYTES}s", urandom(values * _NONCE_SUFFIX_BYTES))
@@ -154,19 +147,15 @@ class Rewrapper:
     """
 
     __slots__ = (
-        "_additional_data",
-        "_context",
-        "_data_key",
-        "_encrypt",
-        "_leading",
-        "_suffixes",
-        "header",
-    )
+        "_additional_data", "_context", "_data_key", "_encrypt", "_leading", "_suffixes", "header",
+    )  # fmt: skip
 
     def __init__(self, wrapping_key: WrappingKey, context: bytes, values: int) -> None:
-        self._wrap_under(wrapping_key, context)
+        self._context = context
+        self.use(wrapping_key)
         self._data_key = bytearray(layout.DATA_KEY_BYTES)
-        self._suffixes = _Suffixes(values)
+        self._suffixes = _Suffixes()
+        self.announce(values)
 
     def __enter__(self) -> Self:
         return self
@@ -180,25 +169,21 @@ class Rewrapper:
         Both draw the same nonces, one after the other, and end together.
         """
         other = object.__new__(type(self))
-        other._wrap_under(wrapping_key, self._context)
-        other._data_key, other._suffixes = self._data_key, self._suffixes
+        other._context, other._data_key = self._context, self._data_key
+        other._suffixes = self._suffixes
+        other.use(wrapping_key)
         return other
 
     def use(self, wrapping_key: WrappingKey) -> None:
         """Wrap under another key from here on, or under another prefix."""
-        self._wrap_under(wrapping_key, self._context)
+        self.header, prefix, aead = wrapping_key
+        self._leading = self.header + prefix
+        self._additional_data = self.header + self._context
+        self._encrypt = aead.encrypt
 
     def announce(self, values: int) -> None:
         """Announce how many envelopes come next, for this one and those that `under` returned."""
         self._suffixes.refill(values)
-
-    def _wrap_under(self, wrapping_key: WrappingKey, context: bytes) -> None:
-        header, prefix, aead = wrapping_key
-        self.header = header
-        self._context = context
-        self._leading = header + prefix
-        self._additional_data = header + context
-        self._encrypt = aead.encrypt
 
     def rewrap(
         self,

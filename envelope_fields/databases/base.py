@@ -1,7 +1,7 @@
 """What is asked of every database, and what each says or does in its own way."""
 
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from random import uniform
 from time import sleep
@@ -12,11 +12,10 @@ from django.db import DatabaseError, Error, NotSupportedError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils import timezone
 
-from envelope_fields.databases.append_only import AppendOnlyTables
-from envelope_fields.databases.relations import Relation, RowsHidden
+from envelope_fields.databases.relations import AppendOnly, Relation, RowsHidden
 
 
-class Database(AppendOnlyTables):
+class Database:
     """A database behind one of this thread's connections.
 
     The base knows of one schema, where every row is seen.
@@ -32,24 +31,16 @@ class Database(AppendOnlyTables):
     SLOW: ClassVar[frozenset[Any]] = frozenset()  # a statement took too long
     REFUSED: ClassVar[frozenset[Any]] = frozenset()  # by a trigger that raises
     FORBIDDEN: ClassVar[frozenset[Any]] = frozenset()  # the role may not
-    # How much longer a batch of a job takes than to read and to wrap it: that it is written is most
-    # of the work. As measured by bench/rotation.py; a machine with slow disks takes longer.
+    # How much longer a batch of a job takes than to read and to wrap it, by bench/rotation.py.
     WITH_WRITING: ClassVar[float] = 1
 
     # Whether a second connection can commit while the transaction of another one has written.
     COMMITS_BESIDE: ClassVar[bool] = False
-    # Statements that limit how long a connection waits for a lock, and that lift the limit.
-    LOCK_TIMEOUT: ClassVar[tuple[str, str] | None] = None
-    # Whether Django alters a table by copying its rows into another one.
-    ALTERS_BY_COPYING: ClassVar[bool] = False
-    # What else to say of an error for which another connection's lock is the reason.
-    WHERE_LOCKED: ClassVar[str] = ""
-    # What keeps a subquery from being merged into the query around it.
-    KEEP_APART: ClassVar[str] = ""
-    # The condition that a text column holds a text, letter by letter.
-    HOLDS: ClassVar[str | None] = None
-    # Whether the driver writes what str() makes of a text, and not the text that it is.
-    WRITES_AS_SHOWN: ClassVar[bool] = False
+    LOCK_TIMEOUT: ClassVar = ("", "")  # the query for how long a transaction waits; what sets it
+    ALTERS_BY_COPYING: ClassVar[bool] = False  # its rows, where Django alters a table
+    WHERE_LOCKED: ClassVar[str] = ""  # what else to say of an error which another's lock causes
+    KEEP_APART: ClassVar[str] = ""  # keeps a subquery from being merged into the query around it
+    HOLDS: ClassVar[str | None] = None  # the condition that a text column holds a text exactly
     # The column, compared letter by letter: the template of a `Func` of a text.
     EXACTLY: ClassVar[str] = "%(expressions)s"
     # A moment some days later: the template of a `Func`, and what joins the two.
@@ -61,13 +52,9 @@ class Database(AppendOnlyTables):
         self.connection = connection
 
     def relations(self, names: Collection[tuple[str, str]]) -> list[Relation]:
-        """Find what stands under the names of tables and binary columns, in every schema.
+        """Find what stands under quoted names of tables and binary columns, in every schema.
 
-        Args:
-            names: of tables and columns, as SQL quotes them.
-
-        Returns:
-            On PostgreSQL all of them; elsewhere those that are counted otherwise than most.
+        On PostgreSQL all of them; elsewhere those that are counted otherwise than most.
         """
         return []
 
@@ -79,12 +66,8 @@ class Database(AppendOnlyTables):
         """Find what stands under such names, may show less than there is, and was not found yet."""
         return []
 
-    def others(self, columns: Collection[str], tables: Collection[str]) -> Iterable[Relation]:
-        """Find every binary column of one of these names, and every one in tables of these names.
-
-        Args:
-            columns, tables: names, as SQL quotes them.
-        """
+    def others(self, names: Collection[str]) -> Iterable[Relation]:
+        """Find every column that stores bytes: a binary one, or one that may, of quoted names."""
         return []
 
     def identity(self, relation: Relation) -> object:
@@ -110,11 +93,7 @@ class Database(AppendOnlyTables):
         return False
 
     def refuse_hidden(self, table_sql: str) -> None:
-        """Raise if rows of a table are hidden from this connection.
-
-        Raises:
-            RowsHidden: they are.
-        """
+        """Raise `RowsHidden` if rows of a table are hidden from this connection."""
         if self.hides_rows(table_sql):
             raise RowsHidden(table_sql, self.connection.alias)
 
@@ -130,13 +109,9 @@ class Database(AppendOnlyTables):
         return ""
 
     def writers(self, tables: Collection[str]) -> Iterable[tuple[str, str]]:
-        """Return the open transactions of others that have written to tables.
+        """Return the open transactions of others that have written to tables of these names.
 
-        Args:
-            tables: names, as the catalogue has them.
-
-        Returns:
-            What no other transaction has while it is open, and the number of its process.
+        What no other transaction has while it is open, and the number of its process.
 
         Raises:
             DatabaseError: that cannot be seen; `why_unseen` says why.
@@ -192,17 +167,26 @@ class Database(AppendOnlyTables):
 
     @contextmanager
     def lock_timeout(self, seconds: int) -> Iterator[None]:
-        """Have what waits longer for a lock fail within this block."""
-        if self.LOCK_TIMEOUT is None:
+        """Have what waits longer for a lock fail within this block, in transactions.
+
+        Behind a pooler, others may have the connection after each.
+        """
+        connection, limited, before = self.connection, None, ""
+        ask, set_to = self.LOCK_TIMEOUT
+
+        def limit(execute: Any, *statement: Any) -> Any:
+            nonlocal limited, before
+            # Each transaction has a list of its own.
+            if ask and connection.in_atomic_block and limited is not connection.run_on_commit:
+                limited = connection.run_on_commit
+                before = before or self.fetch(ask)[0][0]
+                self.execute(set_to.format(f"{seconds}s"))
+            return execute(*statement)
+
+        with connection.execute_wrapper(limit):
             yield
-            return
-        limit, lift = self.LOCK_TIMEOUT
-        try:
-            self.execute(limit.format(seconds=seconds))
-            yield
-        finally:
-            with suppress(DatabaseError):  # the connection is closed, or goes back to a pool
-                self.execute(lift)
+        if connection.in_atomic_block and limited is connection.run_on_commit:
+            self.execute(set_to.format(before))
 
     def lock_for_writing(self, table: str) -> None:
         """Take the lock that a later write in this transaction needs, if all share one."""
@@ -236,6 +220,14 @@ class Database(AppendOnlyTables):
         """Return bytes as SQL has them."""
         return f"x'{value.hex()}'"
 
+    def marked(self, column_sql: str, *, is_bytes: bool) -> str:
+        """Return SQL for the bytes of a column, or of its text in UTF-8, behind a byte of zeros."""
+        return f"CAST(X'00' || {column_sql} AS BLOB)"
+
+    def as_stored(self, text: str, table: str, column: str) -> str:
+        """Return what a column, by names in models, stores of a text without an error."""
+        return text
+
     def returns_bytes(self) -> bool:
         """Whether the driver returns bytes as they were stored."""
         return True
@@ -244,6 +236,30 @@ class Database(AppendOnlyTables):
     def truncating(self, before: str, after: str) -> Iterator[None]:
         """Have statements executed before and after Django's, where these are TRUNCATE."""
         yield
+
+    # Tables whose rows are only added; a vendor that is not known has no triggers for them
+
+    def make_append_only(self, rows: AppendOnly) -> None:
+        """Make the triggers that refuse changes anew; DatabaseError where the role may not."""
+        self.drop_append_only(rows)
+        self.execute(*self._creating(rows))
+
+    def drop_append_only(self, rows: AppendOnly) -> None:
+        """Drop these triggers."""
+        self.execute(*self._dropping(rows))
+
+    def is_append_only(self, rows: AppendOnly) -> bool:
+        """Whether the triggers are there, as far as they are written for this database."""
+        return self._triggers(rows) == sum("CREATE TRIGGER" in sql for sql in self._creating(rows))
+
+    def _creating(self, rows: AppendOnly) -> Iterable[str]:
+        return ()
+
+    def _dropping(self, rows: AppendOnly) -> Iterable[str]:
+        return ()
+
+    def _triggers(self, rows: AppendOnly) -> int:
+        return 0
 
     def name(self, name_sql: str) -> str:
         """Return a name as the catalogue has it, without quotes and the schema before it."""
@@ -279,5 +295,6 @@ def error_code(error: Error) -> Any:
 
 
 def as_django_has_it(moment: datetime) -> datetime:
-    """Return a moment as `timezone.now()` returns one."""
-    return moment if settings.USE_TZ else timezone.make_naive(moment)
+    """Return a moment as `timezone.now()` returns one, whichever time zone is activated."""
+    zone = timezone.get_default_timezone()
+    return moment if settings.USE_TZ else timezone.make_naive(moment, zone)

@@ -9,6 +9,12 @@ from envelope_fields.databases import VENDORS, database_of
 from envelope_fields.databases.base import error_code
 
 _NO_FUNCTION_CREATORS = 1419  # of MariaDB
+# Of a server that ends a connection, or cannot be reached: the next one may be open by then.
+_LOST = frozenset({
+    "08000", "08001", "08003", "08004", "08006", "57P01", "57P02", "57P03", "57P05", "25P03",
+    2002, 2003, 2006, 2013, 1053, 1927,
+})  # fmt: skip
+_READ_ONLY = frozenset({"25006", 1290, 1792, 1836})  # a transaction, or the server
 
 
 class Transient(Enum):
@@ -65,7 +71,11 @@ def transient(error: Error, connection: BaseDatabaseWrapper) -> Transient | None
         return Transient.SLOW
     if _is_one_of("LOCKED", error) or database_of(connection).says_locked(error):
         return Transient.LOCKED
-    if isinstance(error, utils.OperationalError | utils.InterfaceError) and _is_lost(connection):
+    if not isinstance(error, utils.OperationalError | utils.InterfaceError):
+        return None
+    # What psycopg raises by itself has no code, and the next connection may be open by now.
+    is_of_driver = getattr(error.__cause__, "sqlstate", "") is None
+    if is_of_driver or error_code(error) in _LOST or _is_lost(connection):
         return Transient.LOST
     return None
 
@@ -90,6 +100,11 @@ def advice(error: Error, using: str = "", otherwise: str = MIGRATED) -> str:
         return f"{_sentence(what)} That may pass: try again."
     if what is Transient.LOST:
         return f"{_sentence(what)} Is the database reachable? If it is, try again."
+    if error_code(error) in _READ_ONLY or "attempt to write a readonly" in str(error):
+        return (
+            "It may only be read: name the one that takes writes in DATABASES, or let it. What is "
+            "moved leaves out a replica that has a MIRROR in its TEST in DATABASES."
+        )
     return otherwise
 
 

@@ -24,18 +24,12 @@ LOCK_SECONDS = 5  # statements that come later wait behind us, too
 
 @dataclass(frozen=True, slots=True)
 class IndexedValues:
-    """A blind index, and what it is made of.
+    """A blind index, and what it is made of: names, quoted for SQL."""
 
-    Attributes:
-        schema: of the table; None where its name alone means it.
-        table_sql, index_sql: the table and the column of the index, quoted.
-        values_sql: the columns of the values, quoted.
-    """
-
-    schema: str | None
+    schema: str | None  # of the table; None where its name alone means it
     table_sql: str
     index_sql: str
-    values_sql: tuple[str, ...]
+    values_sql: tuple[str, ...]  # the columns of the values
 
 
 class TriggersImpossible(DatabaseError):
@@ -53,7 +47,7 @@ class IndexTriggers:
     # Whether they tell that a statement writes the index from that it does not. Where they do not,
     # they also empty that of a value that is written again as it was.
     EMPTIES_ONLY_STALE: ClassVar[bool] = False
-    _LIMIT: ClassVar[tuple[str, str] | None] = None
+    _FOUND: ClassVar[str]  # the names of triggers that are like one
 
     def __init__(self, ask: Database, index: IndexedValues) -> None:
         self._ask = ask
@@ -70,7 +64,7 @@ class IndexTriggers:
         """
         if not self.are_there():
             self._refuse_role()
-            with _changing(self._ask, self._LIMIT):
+            with _changing(self._ask):
                 self._ask.fetch(self._naming_columns())
                 self._ask.execute(*self._dropping(), *self._creating())
 
@@ -78,7 +72,7 @@ class IndexTriggers:
         """Drop them, if they are there; errors as for `make`."""
         if self.are_there():
             self._refuse_role()
-            with _changing(self._ask, self._LIMIT):
+            with _changing(self._ask):
                 self._ask.execute(*self._dropping())
 
     def _refuse_role(self) -> None:
@@ -86,18 +80,21 @@ class IndexTriggers:
 
     def are_there(self) -> bool:
         """Whether all of them are there, and none is disabled."""
-        raise NotImplementedError
+        return bool(self._ask.fetch(self._FOUND, [self._name]))
 
     @classmethod
     def drop_all(cls, ask: Database) -> None:
         """Drop those of every index in a database, whatever has become of their tables."""
-        raise NotImplementedError
+        found = ask.fetch(cls._FOUND, [f"{PREFIX}%"])
+        if found:
+            with _changing(ask):
+                ask.execute(*(f"DROP TRIGGER IF EXISTS {name}" for (name,) in found))
 
     def _creating(self) -> Iterable[str]:
         raise NotImplementedError
 
     def _dropping(self) -> Iterable[str]:
-        raise NotImplementedError
+        yield f"DROP TRIGGER IF EXISTS {self._name}"
 
     def _naming_columns(self) -> str:
         # SQLite makes triggers of columns that are not there, and fails when rows are written.
@@ -119,28 +116,22 @@ class IndexTriggers:
         return f"NOT ({kept}) AND OLD.{index} {same} NEW.{index}"
 
     def _payload(self, column: str) -> str:
-        """Return what of a value is not replaced by a rewrap; all of it, if it is no envelope."""
+        """Return what of a value a rewrap leaves; all of it, if it is not an envelope."""
         version = self._ask.literal(layout.FORMAT_VERSION)
         payload = f"substr({column}, {layout.PAYLOAD_AT + 1})"
         return f"CASE WHEN substr({column}, 1, 1) = {version} THEN {payload} ELSE {column} END"
 
 
 @contextmanager
-def _changing(ask: Database, limit: tuple[str, str] | None) -> Iterator[None]:
+def _changing(ask: Database) -> Iterator[None]:
     """Change the schema, all of it or nothing where the database can take it back."""
     connection = ask.connection
     can_take_back = connection.features.can_rollback_ddl
     if connection.in_atomic_block and not can_take_back:
         raise TriggersImpossible("the database would commit the transaction that is open")
-    begin, end = limit or (None, None)
-    if begin:
-        ask.execute(begin)
-    try:
-        with transaction.atomic(using=connection.alias) if can_take_back else nullcontext():
-            yield
-    finally:
-        if end:
-            ask.execute(end)
+    whole = transaction.atomic(using=connection.alias) if can_take_back else nullcontext()
+    with whole, ask.lock_timeout(LOCK_SECONDS):  # so that what is taken back has the limit, too
+        yield
 
 
 class OnPostgreSQL(IndexTriggers):
@@ -152,9 +143,8 @@ class OnPostgreSQL(IndexTriggers):
     """
 
     EMPTIES_ONLY_STALE = True
-    _LIMIT = (f"SET lock_timeout = '{LOCK_SECONDS}s'", "RESET lock_timeout")
     _BODIES: ClassVar = {
-        "1_written": r"{index} := {index} || '\x00'::bytea",
+        "1_written": "{index} := {index} || decode('00', 'hex')",
         "2_empty": "{index} := NULL",
         "3_written": "{index} := substr({index}, 1, " + str(INDEX_BYTES) + ")",
     }
@@ -189,7 +179,7 @@ class OnPostgreSQL(IndexTriggers):
             "WHERE trigger.tgname LIKE %s AND trigger.tgparentid = 0",
             [f"{PREFIX}%"],
         )
-        with _changing(ask, cls._LIMIT):
+        with _changing(ask):
             for schema, table, trigger, _ in found:
                 ask.execute(f"DROP TRIGGER IF EXISTS {trigger} ON {ask.quote(schema, table)}")
         _drop_functions(ask, (ask.quote(schema, function) for schema, _, _, function in found))
@@ -237,24 +227,10 @@ def _drop_functions(ask: Database, names_sql: Iterable[str]) -> None:
 class OnMySQL(IndexTriggers):
     """A trigger sees rows, and not what a statement writes."""
 
-    _LIMIT = (
-        f"SET SESSION lock_wait_timeout = {LOCK_SECONDS}",
-        "SET SESSION lock_wait_timeout = @@GLOBAL.lock_wait_timeout",
-    )
     _FOUND: ClassVar = (
         "SELECT trigger_name FROM information_schema.triggers "
         "WHERE trigger_schema = DATABASE() AND trigger_name LIKE %s"
     )
-
-    def are_there(self) -> bool:
-        return bool(self._ask.fetch(self._FOUND, [self._name]))
-
-    @classmethod
-    def drop_all(cls, ask: Database) -> None:
-        found = ask.fetch(cls._FOUND, [f"{PREFIX}%"])
-        if found:
-            with _changing(ask, cls._LIMIT):
-                ask.execute(*(f"DROP TRIGGER IF EXISTS {name}" for (name,) in found))
 
     def _creating(self) -> Iterable[str]:
         yield (
@@ -262,22 +238,15 @@ class OnMySQL(IndexTriggers):
             f"IF {self._is_stale('<=>')} THEN SET NEW.{self._index.index_sql} = NULL; END IF"
         )
 
-    def _dropping(self) -> Iterable[str]:
-        yield f"DROP TRIGGER IF EXISTS {self._name}"
-
 
 class OnSQLite(IndexTriggers):
     """A trigger writes to the row once it is written, since it cannot change what is."""
 
     _FOUND: ClassVar = "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE %s"
 
-    def are_there(self) -> bool:
-        return bool(self._ask.fetch(self._FOUND, [self._name]))
-
-    @classmethod
-    def drop_all(cls, ask: Database) -> None:
-        found = ask.fetch(cls._FOUND, [f"{PREFIX}%"])
-        ask.execute(*(f"DROP TRIGGER IF EXISTS {name}" for (name,) in found))
+    def _naming_columns(self) -> str:
+        # A table WITHOUT ROWID lacks the one by which a trigger finds the row.
+        return super()._naming_columns().replace("SELECT ", "SELECT stored.rowid, ", 1)
 
     def _creating(self) -> Iterable[str]:
         index, table = self._index.index_sql, self._index.table_sql
@@ -287,9 +256,6 @@ class OnSQLite(IndexTriggers):
             f"WHEN {self._is_stale('IS')} BEGIN "
             f"UPDATE {table} SET {index} = NULL WHERE rowid = NEW.rowid; END"
         )
-
-    def _dropping(self) -> Iterable[str]:
-        yield f"DROP TRIGGER IF EXISTS {self._name}"
 
 
 _VENDORS: dict[str, type[IndexTriggers]] = {

@@ -16,21 +16,13 @@ from envelope_fields.databases.index_triggers import PREFIX
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """A place where values may be.
+    """A place where values may be."""
 
-    Attributes:
-        database: the alias in `DATABASES`.
-        where: where that is.
-        found: what was seen there; empty where it cannot be seen.
-        command: what ends it; SQL, or words.
-        is_clear: whether it was looked at, and nothing is there.
-    """
-
-    database: str
+    database: str  # the alias in `DATABASES`
     where: str
-    found: str
-    command: str
-    is_clear: bool = False
+    found: str  # what was seen there; empty where it cannot be seen
+    command: str  # what ends it; SQL, or words
+    is_clear: bool = False  # it was looked at, and nothing is there
 
 
 def leftovers(alias: str, table_sql: str, column_sql: str) -> list[Leftover]:
@@ -79,15 +71,22 @@ _STATISTICS = f"""
     WHERE num_nonnulls(most_common_vals, histogram_bounds, most_common_elems) > 0
 """
 _TRIGGERS = f"""
-    {_TABLES} SELECT DISTINCT tgname FROM pg_catalog.pg_trigger JOIN tables ON tgrelid = tables.oid
+    {_TABLES} SELECT tgname FROM pg_catalog.pg_trigger JOIN tables ON tgrelid = tables.oid
     WHERE NOT tgisinternal
+    UNION SELECT rulename FROM pg_catalog.pg_rewrite JOIN tables ON ev_class = tables.oid
 """
+# A view may be of another view. Those that were made later may be of those before.
 _MATERIALIZED = f"""
-    {_TABLES} SELECT DISTINCT rules.ev_class::regclass::text FROM pg_catalog.pg_depend
-    JOIN columns ON refobjid = table_oid AND refobjsubid = attnum
-    JOIN pg_catalog.pg_rewrite AS rules ON rules.oid = objid
-    JOIN pg_catalog.pg_class AS views ON views.oid = rules.ev_class AND views.relkind = 'm'
-    WHERE classid = 'pg_rewrite'::regclass AND refclassid = 'pg_class'::regclass
+    {_TABLES}, uses AS (
+        SELECT ev_class, refobjid, refobjsubid FROM pg_catalog.pg_depend
+        JOIN pg_catalog.pg_rewrite AS rules ON rules.oid = objid
+        WHERE classid = 'pg_rewrite'::regclass AND refclassid = 'pg_class'::regclass
+    ), views(oid) AS (
+        SELECT ev_class FROM uses JOIN columns ON refobjid = table_oid AND refobjsubid = attnum
+        UNION SELECT ev_class FROM uses JOIN views ON refobjid = views.oid
+    )
+    SELECT oid::regclass::text FROM views JOIN pg_catalog.pg_class USING (oid)
+    WHERE relkind = 'm' ORDER BY pg_class.oid
 """
 
 
@@ -125,7 +124,7 @@ def _postgresql_statistics(ask: Database, names: list[str]) -> tuple[Any, ...]:
 
 
 def _triggers(ask: Database, sql: str, params: list[str]) -> _Found:
-    """Yield the triggers of the project, which see each value that is overwritten."""
+    """Yield triggers and rules of the project, which see each value that is overwritten."""
     found = [name for (name,) in _rows(ask, sql, params) or () if not name.startswith(PREFIX)]
     if found:
         yield (

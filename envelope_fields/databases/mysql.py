@@ -5,16 +5,16 @@ off, as Django's `flush` has it. TRUNCATE is refused by the foreign keys of the 
 """
 
 import secrets
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from random import uniform
 from typing import Any, ClassVar
 
 from django.db import DatabaseError
 
-from envelope_fields.databases.append_only import AppendOnly
 from envelope_fields.databases.base import Database, as_django_has_it
-from envelope_fields.databases.relations import Kind, Relation
+from envelope_fields.databases.relations import AppendOnly, Kind, Relation
 
 _KINDS = {"VIEW": Kind.VIEW, "SYSTEM VERSIONED": Kind.VERSIONED_TABLE}
 _REMOTE = ("FEDERATED", "CONNECT", "SPIDER")  # engines whose rows are on another server
@@ -23,11 +23,11 @@ LOOKS = 10  # at most, for transactions that are shown as they are now
 
 # Ours is one of them, with a statement of this very look, if they are shown as they are now.
 _OPEN = """
-    SELECT others.id = CONNECTION_ID(), trx.trx_query LIKE %s,
+    SELECT shown.id = CONNECTION_ID(), trx.trx_query LIKE %s,
         CONCAT(trx.trx_mysql_thread_id, ' ', trx.trx_started), trx.trx_mysql_thread_id
     FROM information_schema.innodb_trx AS trx
-    JOIN information_schema.processlist AS others ON others.id = trx.trx_mysql_thread_id
-    WHERE others.id = CONNECTION_ID() OR others.db = DATABASE() AND
+    JOIN information_schema.processlist AS shown ON shown.id = trx.trx_mysql_thread_id
+    WHERE shown.id = CONNECTION_ID() OR shown.db = DATABASE() AND
 """
 _WRITERS = f"{_OPEN} trx.trx_rows_modified > 0"
 # It shows their beginnings in whole seconds.
@@ -51,12 +51,7 @@ class MySQL(Database):
     REFUSED: ClassVar = frozenset({1644})  # SIGNAL
     WITH_WRITING: ClassVar = 5.0
     COMMITS_BESIDE: ClassVar = True
-    LOCK_TIMEOUT: ClassVar = (
-        "SET SESSION innodb_lock_wait_timeout = {seconds}",
-        "SET SESSION innodb_lock_wait_timeout = @@GLOBAL.innodb_lock_wait_timeout",
-    )
     HOLDS: ClassVar = "LOCATE(BINARY %s, {column}) > 0"
-    WRITES_AS_SHOWN: ClassVar = True
     EXACTLY: ClassVar = "CAST(CONVERT(%(expressions)s USING utf8mb4) AS BINARY)"
     DAYS_LATER: ClassVar = ("DATE_ADD(%(expressions)s DAY)", ", INTERVAL ")
     # MariaDB shows what it showed before until no connection has looked for 0.1 seconds: looks are
@@ -66,9 +61,47 @@ class MySQL(Database):
     def reads_uncommitted(self) -> bool:
         return self.isolation_level() == "read uncommitted"
 
+    @contextmanager
+    def lock_timeout(self, seconds: int) -> Iterator[None]:
+        # Of rows, and of what a table is: it has no settings of a transaction.
+        names = ("innodb_lock_wait_timeout", "lock_wait_timeout")
+        [before] = self.fetch(f"SELECT {', '.join(f'@@SESSION.{name}' for name in names)}")
+        limit = "SET SESSION " + ", ".join(f"{name} = {{}}" for name in names)
+        try:
+            self.execute(limit.format(seconds, seconds))
+            yield
+        finally:
+            with suppress(DatabaseError):  # the connection is closed
+                self.execute(limit.format(*before))
+
     def indexed_bytes(self, length: int) -> str | None:
         # There is no plain unique index on a longblob.
         return f"varbinary({length})"
+
+    def marked(self, column_sql: str, *, is_bytes: bool) -> str:
+        found = column_sql if is_bytes else self.EXACTLY % {"expressions": column_sql}
+        return f"CONCAT(X'00', {found})"
+
+    def as_stored(self, text: str, table: str, column: str) -> str:
+        text = str(text)  # as the driver writes it
+        charset = "utf8mb4" if text.isascii() else self._charset(table, column)
+        if charset == "utf8mb4":
+            return text
+        # Where sql_mode is not strict, what the character set lacks becomes something else.
+        convert = f"SELECT CONVERT(CONVERT(%s USING {charset}) USING utf8mb4)"
+        return str(self.fetch(convert, [text])[0][0])
+
+    def _charset(self, table: str, column: str) -> str:
+        """Return the character set of a column, which is asked for once a connection."""
+        known = vars(self.connection).setdefault("envelope_fields_charsets", {})
+        if (table, column) not in known:
+            found = self.fetch(
+                "SELECT character_set_name FROM information_schema.columns "
+                "WHERE table_schema = DATABASE() AND table_name = %s AND column_name = %s",
+                [self.name(self.quote(table)), column],
+            )
+            known[table, column] = (found and found[0][0]) or "utf8mb4"
+        return str(known[table, column])
 
     def _creating(self, rows: AppendOnly) -> Iterable[str]:
         refuse = f"SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{rows.refusal}'; END IF"
@@ -92,21 +125,17 @@ class MySQL(Database):
         return int(found)
 
     def relations(self, names: Collection[tuple[str, str]]) -> list[Relation]:
-        found = self.fetch(
-            "SELECT table_name FROM information_schema.tables "
-            "WHERE table_schema = DATABASE() AND table_type = 'SYSTEM VERSIONED'"
-        )
-        return self._under(names, {table: Kind.VERSIONED_TABLE for (table,) in found})
+        return self._under(names, Kind.VERSIONED_TABLE)
 
     def tables(self, names: Collection[str]) -> list[Relation]:
         return self.relations([(name, "") for name in names])
 
     def doubtful(self, names: Collection[tuple[str, str]]) -> list[Relation]:
-        doubtful = (Kind.VIEW, Kind.FOREIGN_TABLE)
-        return self._under(names, {name: kind for name, kind in self._kinds() if kind in doubtful})
+        return self._under(names, Kind.VIEW, Kind.FOREIGN_TABLE)
 
-    def _under(self, names: Collection[tuple[str, str]], kinds: dict[str, Kind]) -> list[Relation]:
-        folded = {self._folded(table): kind for table, kind in kinds.items()}
+    def _under(self, names: Collection[tuple[str, str]], *kinds: Kind) -> list[Relation]:
+        """Find what is of some kinds, by names as SQL quotes them."""
+        folded = {self._folded(name): kind for name, kind in self._kinds() if kind in kinds}
         found = ((self.name(table), self.name(column)) for table, column in names)
         return [
             Relation(table=table, column=column, kind=folded[self._folded(table)])
@@ -114,16 +143,14 @@ class MySQL(Database):
             if self._folded(table) in folded
         ]
 
-    def others(self, columns: Collection[str], tables: Collection[str]) -> list[Relation]:
+    def others(self, names: Collection[str]) -> list[Relation]:
         kinds = dict(self._kinds())
-        names = [list(map(self.name, each)) for each in (columns, tables)]
-        marks, more, binary = (", ".join(["%s"] * len(each)) for each in (*names, _BINARY))
         found = self.fetch(
             "SELECT table_name, column_name FROM information_schema.columns "
             "WHERE table_schema = DATABASE() "
-            f"AND (column_name IN ({marks}) OR table_name IN ({more})) "
-            f"AND data_type IN ({binary}) ORDER BY table_name, column_name",
-            [*names[0], *names[1], *_BINARY],
+            f"AND data_type IN ({', '.join(['%s'] * len(_BINARY))}) "
+            "ORDER BY table_name, column_name",
+            _BINARY,
         )
         return [
             Relation(table=table, column=column, kind=kinds.get(table, Kind.TABLE))

@@ -11,9 +11,8 @@ from typing import Any, ClassVar
 
 from django.db import DatabaseError, transaction
 
-from envelope_fields.databases.append_only import AppendOnly
 from envelope_fields.databases.base import Database, as_django_has_it, error_code
-from envelope_fields.databases.relations import Kind, Relation
+from envelope_fields.databases.relations import AppendOnly, Kind, Relation
 
 PREPARED = "pg_catalog.pg_prepared_xacts"  # which every role may read
 
@@ -60,13 +59,12 @@ _COLUMNS = """
     FROM pg_catalog.pg_class AS relation
     JOIN pg_catalog.pg_attribute AS attribute ON attribute.attrelid = relation.oid
     JOIN pg_catalog.pg_type AS kind ON kind.oid = attribute.atttypid
+    LEFT JOIN pg_catalog.pg_type AS base ON base.oid = kind.typbasetype  -- of a domain
     WHERE relation.relkind = ANY(%s::"char"[])
     AND attribute.attnum > 0 AND NOT attribute.attisdropped
-    AND 'bytea'::regtype IN (kind.oid, kind.typbasetype)
-    AND (attribute.attname = ANY(%s::name[]) {and_or} relation.relname = ANY(%s::name[]))
+    AND 'bytea'::regtype IN (kind.oid, base.oid, base.typbasetype)
 """
-_COLUMNS_OF_TABLES = _COLUMNS.format(and_or="AND")
-_COLUMNS_OR_TABLES = _COLUMNS.format(and_or="OR")
+_NAMED = "AND attribute.attname = ANY(%s::name[]) AND relation.relname = ANY(%s::name[])"
 
 _REFUSE = """
 CREATE OR REPLACE FUNCTION {name}_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -129,21 +127,20 @@ class PostgreSQL(Database):
     REFUSED: ClassVar = frozenset({"P0001", "44000"})  # raise_exception, with_check_option
     WITH_WRITING: ClassVar = 4.0
     COMMITS_BESIDE: ClassVar = True
-    LOCK_TIMEOUT: ClassVar = ("SET lock_timeout = '{seconds}s'", "RESET lock_timeout")
+    LOCK_TIMEOUT: ClassVar = ("SHOW lock_timeout", "SET LOCAL lock_timeout = '{}'")
     KEEP_APART: ClassVar = "OFFSET 0"
     HOLDS: ClassVar = "strpos({column}::text, %s) > 0"
     EXACTLY: ClassVar = '%(expressions)s COLLATE "C"'
 
     def relations(self, names: Collection[tuple[str, str]]) -> list[Relation]:
         tables, columns = zip(*names, strict=True)
-        return self._found(_COLUMNS_OF_TABLES, "".join(_KINDS), columns, tables)
+        return self._found(_COLUMNS + _NAMED, "".join(_KINDS), columns, tables)
 
     def tables(self, names: Collection[str]) -> list[Relation]:
         return self._found(_TABLES, "".join(_KINDS), names)
 
-    def others(self, columns: Collection[str], tables: Collection[str]) -> list[Relation]:
-        # Views store nothing.
-        return self._found(_COLUMNS_OR_TABLES, "rpmf", columns, tables)
+    def others(self, names: Collection[str]) -> list[Relation]:
+        return self._found(_COLUMNS, "rpmf")  # views store nothing
 
     def name(self, name_sql: str) -> str:
         # As the server does silently.
@@ -175,8 +172,7 @@ class PostgreSQL(Database):
     @contextmanager
     def seeing_all_rows(self) -> Iterator[None]:
         with transaction.atomic(using=self.connection.alias):
-            with self.connection.cursor() as cursor:
-                cursor.execute("SET LOCAL row_security = off")
+            self.execute("SET LOCAL row_security = off")
             yield
             # What is only read can be rolled back. In the transaction of a caller, that gives back
             # the locks, of which a server has not many, and the setting as it was.
@@ -249,7 +245,11 @@ class PostgreSQL(Database):
         return False
 
     def literal(self, value: bytes) -> str:
-        return rf"'\x{value.hex()}'::bytea"
+        return f"decode('{value.hex()}', 'hex')"  # by some settings, a backslash is an escape
+
+    def marked(self, column_sql: str, *, is_bytes: bool) -> str:
+        found = column_sql if is_bytes else f"convert_to({column_sql}::text, 'UTF8')"
+        return f"{self.literal(bytes(1))} || {found}"
 
     def returns_bytes(self) -> bool:
         from django.db.backends.postgresql.psycopg_any import is_psycopg3  # needs one of them

@@ -1,7 +1,11 @@
-"""What stands under the name of a table: not always a table, and not always one."""
+"""What stands under the name of a table: not always a table, and not always one.
+
+And tables whose rows are added, and neither changed nor deleted: triggers refuse it.
+"""
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import ClassVar
 
 from envelope_fields.exceptions import EnvelopeError
 
@@ -56,6 +60,26 @@ class Relation:
 
 # What is known of a column that the catalogue was not asked for, or does not have.
 UNLOCATED = Relation()
+
+
+@dataclass(frozen=True, slots=True)
+class AppendOnly:
+    """A table whose rows are added, and neither changed nor deleted afterwards.
+
+    Attributes:
+        table, columns: its name, and those of its columns.
+        triggers: what the names of its triggers begin with.
+        emptied_with: the table that is emptied whenever this one may be.
+        number, previous: the columns in which no two rows have the same.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    triggers: str
+    emptied_with: str
+    number: str
+    previous: str
+    refusal: ClassVar[str] = "envelope_fields: the audit trail is append-only"
 
 
 class RowsHidden(EnvelopeError):

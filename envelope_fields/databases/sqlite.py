@@ -11,9 +11,8 @@ from typing import ClassVar
 
 from django.db import Error
 
-from envelope_fields.databases.append_only import AppendOnly
 from envelope_fields.databases.base import Database
-from envelope_fields.databases.relations import Kind, Relation
+from envelope_fields.databases.relations import AppendOnly, Kind, Relation
 
 
 class SQLite(Database):
@@ -51,8 +50,7 @@ class SQLite(Database):
 
     def lock_for_writing(self, table: str) -> None:
         # A transaction that has read before another one wrote may not write; a first write waits.
-        table_sql = self.quote(table)
-        self.execute(f"UPDATE {table_sql} SET rowid = rowid WHERE 0")
+        self.execute(f"DELETE FROM {self.quote(table)} WHERE 0")
 
     def sees_the_past(self) -> bool:
         # Without a write-ahead log nothing is committed while a transaction reads.
@@ -93,7 +91,11 @@ class SQLite(Database):
         return int(found)
 
     def doubtful(self, names: Collection[tuple[str, str]]) -> list[Relation]:
-        views = self.fetch("SELECT lower(name) FROM sqlite_master WHERE type = 'view'")
+        # A temporary table or view of this connection stands in front of a table of its name.
+        views = self.fetch(
+            "SELECT lower(name) FROM sqlite_master WHERE type = 'view' "
+            "UNION SELECT lower(name) FROM sqlite_temp_master"
+        )
         found = ((self.name(table), self.name(column)) for table, column in names)
         return [
             Relation(table=table, column=column, kind=Kind.VIEW)
@@ -101,8 +103,8 @@ class SQLite(Database):
             if (table.lower(),) in views
         ]
 
-    def others(self, columns: Collection[str], tables: Collection[str]) -> list[Relation]:
-        wanted, theirs = ({self.name(name).lower() for name in each} for each in (columns, tables))
+    def others(self, names: Collection[str]) -> list[Relation]:
+        wanted = {self.name(name).lower() for name in names}
         found = self.fetch(
             "SELECT tables.name, columns.name, columns.type FROM sqlite_master AS tables, "
             "pragma_table_info(tables.name) AS columns WHERE tables.type = 'table' "
@@ -112,5 +114,5 @@ class SQLite(Database):
         return [
             Relation(table=table, column=column)
             for table, column, kind in found
-            if column.lower() in wanted or (kind.lower() == "blob" and table.lower() in theirs)
+            if column.lower() in wanted or kind.lower() in ("blob", "")
         ]

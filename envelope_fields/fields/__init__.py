@@ -2,9 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from envelope_fields.fields.any import encrypted
+from envelope_fields.fields.any import add_encrypted_classes, encrypted
 from envelope_fields.fields.encrypted import EncryptedFieldMixin
-from envelope_fields.fields.family import add_encrypted_classes
 from envelope_fields.fields.identifiers import (
     EncryptedBinaryField,
     EncryptedGenericIPAddressField,

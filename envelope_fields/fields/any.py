@@ -6,84 +6,37 @@ brings stays: its options, validators, form field, and what its attribute makes 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import MutableMapping
 from datetime import date, time, timedelta
 from decimal import Decimal
-from functools import cache
-from typing import Any, overload
+from functools import cache, partial
+from typing import Any, Final, Unpack, overload
 from uuid import UUID
 
-from django.db import connection, models
-from django.db.models.fields.related import RelatedField
-from django.db.models.query_utils import DeferredAttribute
+from django.db import models
 
-from envelope_fields.fields.attribute import EncryptedAttribute
-from envelope_fields.fields.bound_columns import Name
+from envelope_fields.fields import identifiers, json, numbers, text, times
 from envelope_fields.fields.encrypted import OPTIONS, EncryptedFieldMixin
-from envelope_fields.fields.family import FAMILY
-from envelope_fields.fields.legacy import LegacyFormat
-from envelope_fields.fields.masks import Mask
-from envelope_fields.fields.prepared import PreparedValue
-from envelope_fields.fields.sealed import MISSING, SealedValue
+from envelope_fields.fields.plain import is_null
 from envelope_fields.fields.text import TextMixin
-from envelope_fields.fields.types import FieldBase, KeyChoice, OnDenied, TypedField
+from envelope_fields.fields.types import FieldBase, OwnOptions, TypedField
+
+FAMILY: Final[dict[type, Any]] = {
+    next(base for base in each.__mro__ if base.__module__.startswith("django.")): each
+    for module in (identifiers, json, numbers, text, times)
+    for name, each in vars(module).items()
+    if name.startswith("Encrypted") and name.endswith("Field")
+}  # the encrypted field classes, by the classes of Django that they extend
 
 _FUNCTION = "envelope_fields.fields.encrypted"
-_COMPARED = (
-    RelatedField,
-    models.AutoField,
-    models.BigAutoField,
-    models.SmallAutoField,
-    models.CompositePrimaryKey,
-    models.GeneratedField,
-)
 _WRITTEN_AS_TEXT = (str, int, float, Decimal, date, time, timedelta, UUID)
 
 
 @overload
-def encrypted(
-    field: TypedField,
-    /,
-    *,
-    key: KeyChoice = None,
-    context: str | None = None,
-    previous_contexts: Iterable[str] = (),
-    bind_to: Iterable[str] = (),
-    previous_bindings: Iterable[Iterable[Name]] = (),
-    copy_of: str | None = None,
-    converts: str | None = None,
-    on_denied: OnDenied = "raise",
-    legacy: Iterable[LegacyFormat] = (),
-) -> TypedField: ...
+def encrypted(field: TypedField, /, **options: Unpack[OwnOptions]) -> TypedField: ...
 @overload
-def encrypted(
-    field: models.Field[Any, Any],
-    /,
-    *,
-    key: KeyChoice = None,
-    context: str | None = None,
-    previous_contexts: Iterable[str] = (),
-    bind_to: Iterable[str] = (),
-    previous_bindings: Iterable[Iterable[Name]] = (),
-    copy_of: str | None = None,
-    converts: str | None = None,
-    on_denied: OnDenied = "raise",
-    legacy: Iterable[LegacyFormat] = (),
-) -> Any: ...
-def encrypted(
-    field: Any,
-    /,
-    *,
-    key: KeyChoice = None,
-    context: str | None = None,
-    previous_contexts: Iterable[str] = (),
-    bind_to: Iterable[str] = (),
-    previous_bindings: Iterable[Iterable[Name]] = (),
-    copy_of: str | None = None,
-    converts: str | None = None,
-    on_denied: OnDenied = "raise",
-    legacy: Iterable[LegacyFormat] = (),
-) -> Any:
+def encrypted(field: models.Field[Any, Any], /, **options: Unpack[OwnOptions]) -> Any: ...
+def encrypted(field: Any, /, **options: Any) -> Any:
     """Return a field that does what `field` does, and stores its values encrypted.
 
     The values have the canonical bytes of the Django field class that the field extends; of a
@@ -91,105 +44,48 @@ def encrypted(
 
     Args:
         field: a field with a value of its own, with its options; not a relation.
-        key: as for `EncryptedFieldMixin`, as are the others.
-        context: the label to which values are bound.
-        previous_contexts: labels under which values were written before.
-        bind_to: the columns of the row that values are bound to.
-        previous_bindings: what they were bound to before.
-        copy_of: the field whose envelopes are copied into this one.
-        converts: the name of the field in clear whose place this one takes.
-        on_denied: `raise` or `mask`.
-        legacy: readers of what other packages have stored in its column.
+        **options: those of `EncryptedFieldMixin`: `key`, `context`, `previous_contexts`,
+            `bind_to`, `previous_bindings`, `copy_of`, `converts`, `on_denied` and `legacy`.
 
     Raises:
-        TypeError: what is given is no such field, or encrypted already.
+        TypeError: what is given is no such field, or encrypted already; or an option is none of
+            these.
     """
     if not isinstance(field, models.Field) or hasattr(field, "to_plaintext"):
         raise TypeError(
             f"encrypted() takes a field that is not encrypted, not {type(field).__name__}: "
             "write encrypted(PhoneNumberField())."
         )
-    kind = f"encrypted() takes no {type(field).__name__}"
-    if isinstance(field, _COMPARED):
-        raise TypeError(
-            f"{kind}: the database compares keys and relations, and computes generated columns, "
-            "which it cannot do with anything encrypted."
-        )
-    if isinstance(field, models.FileField):
-        raise TypeError(
-            f"{kind}: the file would not be encrypted, but its name alone. Encrypt the contents "
-            "with envelope_fields.kms, or keep them in an EncryptedBinaryField."
-        )
     if hasattr(field, "base_field"):
-        raise TypeError(f"{kind}: write EncryptedArrayField(CharField()) for a list.")
+        raise TypeError(
+            f"encrypted() takes no {type(field).__name__}: write EncryptedArrayField(CharField()) "
+            "for a list."
+        )
+    unknown = options.keys() - OwnOptions.__optional_keys__
+    if unknown:
+        raise TypeError(f"encrypted() takes no {min(unknown)}=: declare it with the field itself.")
     plain_class: Any = type(field)
-    return _kind(plain_class, _ours(field))(
-        field,
-        key=key,
-        context=context,
-        previous_contexts=previous_contexts,
-        bind_to=bind_to,
-        previous_bindings=previous_bindings,
-        copy_of=copy_of,
-        converts=converts,
-        on_denied=on_denied,
-        legacy=legacy,
-    )
+    return _kind(plain_class, _ours(field))(field, **options)
 
 
 class PreparedTextMixin(EncryptedFieldMixin):
     """Writes the text of what a field prepares for the database."""
 
+    asks_plain = makes_null = True
+    from_column = staticmethod(bytes.decode)
+
     def to_plaintext(self, value: Any) -> bytes:
-        prepared = self.get_prep_value(value)
+        prepared = self.prepared_by_plain(value)
         if isinstance(prepared, _WRITTEN_AS_TEXT):
             return str(prepared).encode()
         del value, prepared  # error reports show variables
         raise TypeError(f"{self}: what the field prepares for the database has no text.")
 
+    def is_null(self, value: Any) -> bool:
+        return is_null(self, value)
+
     def from_plaintext(self, plaintext: bytes) -> Any:
-        written = plaintext.decode()
-        return written if hasattr(self.plain_class, "from_db_value") else self.to_python(written)
-
-    plain_class: type
-
-
-class AnyAttribute(EncryptedAttribute):
-    """An attribute that opens the value, and has that of the plain field make something of it.
-
-    Attributes:
-        inner: the attribute of the plain field; None where it is Django's own.
-    """
-
-    def __init__(self, field: Any, inner: Any = None) -> None:
-        super().__init__(field)
-        kind = field.plain_class.descriptor_class
-        self.inner = kind(field) if inner is None and kind is not DeferredAttribute else inner
-
-    def __get__(self, instance: Any, cls: Any = None) -> Any:
-        if instance is None or self.inner is None:
-            return super().__get__(instance, cls)
-        was = instance.__dict__.get(self._name, MISSING)
-        value = super().__get__(instance, cls)
-        if isinstance(value, Mask | PreparedValue):
-            return value
-        if was is not MISSING and not isinstance(was, SealedValue):
-            return self.inner.__get__(instance, cls)
-        held = instance.__dict__[self._name]
-        # As Django would have given it what the database holds.
-        self.inner.__set__(instance, value)
-        try:
-            return self.inner.__get__(instance, cls)
-        finally:
-            if isinstance(held, SealedValue):  # it is one that stays
-                instance.__dict__[self._name] = held
-
-    def __set__(self, instance: Any, value: Any) -> None:
-        stands_for_one = isinstance(value, SealedValue | Mask | PreparedValue)
-        if self.inner is None or stands_for_one or self._assigned(instance, value) is not value:
-            super().__set__(instance, value)
-        else:
-            self.inner.__set__(instance, value)
+        return self.to_python(plaintext.decode())
 
 
 class AnyMixin(FieldBase):
@@ -199,7 +95,6 @@ class AnyMixin(FieldBase):
         plain_class: the class of the plain field.
     """
 
-    descriptor_class = AnyAttribute
     plain_class: type[models.Field[Any, Any]]
 
     def __init__(self, field: models.Field[Any, Any], /, **options: Any) -> None:
@@ -227,21 +122,11 @@ class AnyMixin(FieldBase):
         options = {each: kwargs[each] for each in OPTIONS if each in kwargs}
         return name, _FUNCTION, [self.plain()], options
 
-    def contribute_to_class(self, cls: Any, name: str, **options: Any) -> None:  # type: ignore[override]
-        super().contribute_to_class(cls, name, **options)
-        attribute = vars(cls).get(self.attname)
-        if not isinstance(attribute, EncryptedAttribute):  # the plain class set its own
-            setattr(cls, self.attname, AnyAttribute(self, attribute))
-
     def __reduce__(self) -> Any:
         if hasattr(self, "model"):
             return super().__reduce__()
         _, _, args, options = self.deconstruct()
-        return _made, (*args, options)  # no module has the class
-
-
-def _made(field: models.Field[Any, Any], options: dict[str, Any]) -> Any:
-    return encrypted(field, **options)
+        return partial(encrypted, **options), tuple(args)  # no module has the class
 
 
 def _ours(field: models.Field[Any, Any]) -> Any:
@@ -257,15 +142,17 @@ def _ours(field: models.Field[Any, Any]) -> Any:
 @cache
 def _kind(plain_class: Any, ours: Any) -> Any:
     """Return the class of encrypted fields that are made of those of a class."""
-    body: dict[str, Any] = {"plain_class": plain_class, "__module__": plain_class.__module__}
-    if hasattr(plain_class, "from_db_value"):
-        body["from_plaintext"] = _converted(plain_class, ours)
+    body = {"__module__": plain_class.__module__}
     return type(f"Encrypted{plain_class.__name__}", (AnyMixin, ours, plain_class), body)
 
 
-def _converted(plain_class: Any, ours: Any) -> Any:
-    def from_plaintext(self: Any, plaintext: bytes) -> Any:
-        stored = super(AnyMixin, self).from_plaintext(plaintext)
-        return plain_class.from_db_value(self, stored, None, connection)
+def add_encrypted_classes(known: MutableMapping[Any, Any]) -> None:
+    """Have a package that knows fields by their exact class know the encrypted ones.
 
-    return from_plaintext
+    Args:
+        known: its table of field classes; each encrypted class gets what the plain one has there,
+            unless it is in the table already.
+    """
+    for plain_class, encrypted_class in FAMILY.items():
+        if plain_class in known:
+            known.setdefault(encrypted_class, known[plain_class])

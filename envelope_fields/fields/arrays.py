@@ -52,18 +52,22 @@ class EncryptedArrayField(Typed[Set, Get], EncryptedFieldMixin, ArrayField):  # 
             vars(self).pop("from_db_value", None)  # of the elements: they do not come one by one
 
     @cached_property
-    def _elements(self) -> CanonicalType:
+    def _element(self) -> Any:
+        """A field of one item."""
         base: Any = self.base_field.clone()
-        if isinstance(base, ArrayField):
-            field: Any = EncryptedArrayField(base.base_field, base.size)
-        else:
-            field = encrypted(base)
-        return array(CanonicalType("element", field.to_plaintext, field.from_plaintext))
+        is_array = isinstance(base, ArrayField)
+        return EncryptedArrayField(base.base_field, base.size) if is_array else encrypted(base)
+
+    @cached_property
+    def _elements(self) -> CanonicalType:
+        element = self._element
+        return array(CanonicalType("element", element.to_plaintext, element.from_plaintext))
 
     def to_plaintext(self, value: Any) -> bytes:
         try:
             if isinstance(value, list | tuple):
-                return self._elements.encode(list(value))
+                is_null = self._element.is_null
+                return self._elements.encode([None if is_null(each) else each for each in value])
             cause = type(value).__name__
         except Exception as error:  # Django's own show the value
             cause = type(error).__name__

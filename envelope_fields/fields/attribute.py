@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any
 
+from django.db import connection
 from django.db.models.query_utils import DeferredAttribute
 
 from envelope_fields.crypto.format import HEADER_BYTES
@@ -25,8 +26,8 @@ from envelope_fields.fields.sealed import (
     SealedEnvelope,
     SealedValue,
 )
-from envelope_fields.keyring import Handle, decrypt_sealed, load_handle
 from envelope_fields.keyring.age import uptime
+from envelope_fields.keyring.handles import Handle, decrypt_sealed, load_handle
 from envelope_fields.policy.principals import bound_actor
 
 Reader = Callable[[Any, Any, Any], Any]
@@ -63,25 +64,26 @@ class EncryptedAttribute(DeferredAttribute):
         if instance is None:
             return self
         data, name = instance.__dict__, self._name
-        try:
-            held = data[name]
-        except KeyError:
-            held = MISSING
+        held = data.get(name, MISSING)
         # Most are, and it is the fast way. What another field opens may be a mask.
         if type(held) is SealedValue and held.field is self._field_that_opens:
-            value = data[name] = held.field.opened(held)
-            return value
-        if held is MISSING:
-            self._load(instance, cls)
-            held = data[name]
-        if not isinstance(held, SealedValue):
-            return held
-        if held.row is MISSING:
-            held.belongs_to(data)
-        value = held.open()
-        if held.is_replaced and not isinstance(value, Mask):
+            value = held.field.opened(held)
+        else:
+            if held is MISSING:
+                self._load(instance, cls)
+                held = data[name]
+            if not isinstance(held, SealedValue):
+                return held
+            if held.row is MISSING:
+                held.belongs_to(data)
+            value = held.open()
+            if not held.is_replaced or isinstance(value, Mask):
+                return value
+        found = data.get(name, held)
+        if found is held:
             data[name] = value
-        return value
+            return value
+        return value if isinstance(found, SealedValue) else found  # of another thread
 
     def __set__(self, instance: Any, value: Any) -> None:
         data = instance.__dict__
@@ -153,10 +155,11 @@ class EncryptedAttribute(DeferredAttribute):
         if not lacking:
             return
         manager = self.field.model._base_manager.using(lacking[0]._state.db)
-        found = manager.only(self._name).in_bulk([each.pk for each in lacking])
-        for each in lacking:
+        keys = [self.field.key_of(each) for each in lacking]
+        found = manager.only(self._name).in_bulk(keys)
+        for each, key in zip(lacking, keys, strict=True):
             # The key of a single one may be a text where that of the row is a UUID.
-            row = found.get(each.pk) if len(lacking) > 1 else next(iter(found.values()), None)
+            row = found.get(key) if len(lacking) > 1 else next(iter(found.values()), None)
             if row is not None:
                 each.__dict__[self._name] = row.__dict__[self._name]
 
@@ -208,7 +211,7 @@ class LoadingMixin(BindingMixin):
         def opened(sealed: SealedValue) -> Any:
             if type(sealed.envelope) is not bytes:  # SQLite stores any type
                 return self._opener(sealed)
-            return self.from_db_value(SealedEnvelope.of(sealed), column, None)
+            return self.from_db_value(SealedEnvelope.of(sealed), column, connection)
 
         return opened
 

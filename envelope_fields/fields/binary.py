@@ -14,6 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field
 
 from envelope_fields.fields.defaults import is_historical
+from envelope_fields.fields.statement_parts import WithColumnsBeside
 from envelope_fields.fields.types import FieldBase
 
 
@@ -54,10 +55,14 @@ class BinaryColumn(models.BinaryField):  # type: ignore[type-arg]
     from_db_value = _by_values("from_db_value")
     get_prep_value = _by_values("get_prep_value")
     get_db_prep_value = _by_values("get_db_prep_value")
-    get_db_prep_save = _by_values("get_db_prep_save")
     get_placeholder = _by_values("get_placeholder")
     get_placeholder_sql = _by_values("get_placeholder_sql")  # the same, from Django 6.1 on
     value_to_string = _by_values("value_to_string")
+
+    def get_db_prep_save(self, *args: Any, **kwargs: Any) -> Any:
+        # Asked by an expression of a statement that was looked at.
+        written = self.values.get_db_prep_save(*args, **kwargs)
+        return written.written if isinstance(written, WithColumnsBeside) else written
 
 
 def _column_of(values: Any) -> Any:

@@ -5,13 +5,18 @@ from functools import cached_property, partial, wraps
 from operator import itemgetter
 from typing import Any
 
-from django.core.exceptions import FieldDoesNotExist
+from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db.models import Model
 from django.db.models.signals import post_init
 
 from envelope_fields.crypto.context import field_context
-from envelope_fields.fields.bindable import column_named
-from envelope_fields.fields.bound_columns import Binding, Names, bound_columns, names_in
+from envelope_fields.fields.bound_columns import (
+    Binding,
+    Names,
+    bound_columns,
+    column_named,
+    names_in,
+)
 from envelope_fields.fields.sealed import MISSING, SealedValue, sealed_in
 from envelope_fields.fields.types import FieldBase
 
@@ -111,10 +116,28 @@ class BindingMixin(FieldBase):
         row = tuple(getattr(instance, name) for name in self.row_names)
         return row if len(row) > 1 else row[0]
 
+    def row_as_loaded(self, row: Any) -> Any:
+        """Return the row as a loaded object has it: code may have assigned the text of a UUID."""
+        values = row if len(self.row_names) > 1 else (row,)
+        columns = map(self.model._meta.get_field, self.row_names)
+        try:
+            loaded = tuple(map(lambda column, value: column.to_python(value), columns, values))
+        except ValidationError:
+            return row
+        return loaded if len(loaded) > 1 else loaded[0]
+
     @cached_property
     def row_getter(self) -> Callable[[dict[str, Any]], Any]:
         """What returns the row among the attributes of an object; KeyError where some are not."""
         return itemgetter(*self.row_names)
+
+    def key_of(self, instance: Model) -> Any:
+        """Return the primary key of the row of an object in the table of this field.
+
+        It is not that of the object where its model has another parent before this field's.
+        """
+        keys = tuple(getattr(instance, name) for name in self.key_names)
+        return keys if len(keys) > 1 else keys[0]
 
     def key_in(self, row: Any) -> Any:
         """Return the primary key of a row."""

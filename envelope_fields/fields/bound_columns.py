@@ -5,18 +5,20 @@ What is bound is the value as Django has it, in its canonical bytes
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 
-from django.core.exceptions import FieldError, ImproperlyConfigured
-from django.db.models import CharField, FilePathField
+from django.core.exceptions import FieldDoesNotExist, FieldError, ImproperlyConfigured
+from django.db import connections, models
 
 from envelope_fields.crypto import canonical
+from envelope_fields.crypto.canonical import CanonicalType
 from envelope_fields.crypto.context import row_contexts
 from envelope_fields.databases import database
-from envelope_fields.fields.bindable import is_text, not_bindable, referred, type_of
 
-_LIMITED = (CharField, FilePathField)  # whose columns have a greatest length
+_LIMITED = (models.CharField, models.FilePathField)  # whose columns have a greatest length
 _VALUE = canonical.nullable("", canonical.TEXT)  # what is in front of a value that is not NULL
 
 Name = str | tuple[str, str]  # of a column; or what it was called, and the column that it is now
@@ -43,6 +45,7 @@ class BoundColumn:
         self._encode = self._type.encode
         # Another class may make something else of a value that has the type already.
         self._is_djangos = type(target).__module__.startswith("django.db.models.")
+        self.may_be_altered = self._plain in (int, str)  # by databases that refuse nothing
         self.max_length: int | None = target.max_length if isinstance(target, _LIMITED) else None
 
     def encoded(self, value: Any) -> bytes:
@@ -87,7 +90,7 @@ class BoundColumn:
         return meant
 
     def refuse_altered(self, value: Any, using: str | None) -> None:
-        """Raise if a database would store another text than values are bound to.
+        """Raise if a database would store another text or number than values are bound to.
 
         Args:
             value: what is written.
@@ -97,21 +100,37 @@ class BoundColumn:
             FieldError: it would.
             TypeError, ValueError, ValidationError: it is not a value of the column.
         """
-        text = self._meant(value)
+        if type(value) is int and 0 <= value < 2**15:
+            return  # there is room for it
+        meant = self._meant(value)
+        if isinstance(meant, str):
+            self._refuse_altered_text(value, meant, using)
+        elif isinstance(meant, int) and using is not None:
+            # Where MariaDB is not strict, it takes the next number that there is room for.
+            ops: Any = connections[using].ops
+            low, high = ops.integer_field_range(self._target.get_internal_type())
+            if low is not None and not low <= meant <= high:
+                raise FieldError(
+                    f"{self.field} is given a number from outside {low} to {high}, and values are "
+                    "bound to it: the database may store another one."
+                )
+
+    def _refuse_altered_text(self, value: Any, text: str, using: str | None) -> None:
         # Spaces at the end are left out without a word, and by MariaDB's loose mode the rest, too.
-        if text is not None and self.max_length is not None and len(text) > self.max_length:
+        if self.max_length is not None and len(text) > self.max_length:
             raise FieldError(
                 f"{self.field} is given more than its {self.max_length} characters, and values are "
                 "bound to it: the database may leave out the rest."
             )
-        if type(value) is str or using is None or not database(using).WRITES_AS_SHOWN:
+        written = text if type(value) is str else self._target.get_prep_value(value)
+        if using is None or not isinstance(written, str):
             return
-        written = self._target.get_prep_value(value)
-        if isinstance(written, str) and str(written) != text:
+        table, column = self.field.model._meta.db_table, self.field.column
+        if database(using).as_stored(written, table, column) != text:
             raise FieldError(
                 f"{self.field} is given {type(value).__name__}, of which the database {using!r} "
-                "stores what str() makes, and values are bound to it. Assign a plain text, such as "
-                "the .value of an enum, or make that a TextChoices."
+                "stores another text, and values are bound to it. Assign a plain text, such as the "
+                ".value of an enum; a column of the character set utf8mb4 has all characters."
             )
 
 
@@ -130,7 +149,7 @@ class Binding:
         self._context = row_contexts(label, [(each.name, each.encoded) for each in columns])
         self._places = [row_names.index(each.attname) for each in columns]
         places = zip(columns, self._places, strict=True)
-        self._texts = [(each, place) for each, place in places if is_text(each.field)]
+        self._alterable = [(each, place) for each, place in places if each.may_be_altered]
 
     def context(self, row: Sequence[Any]) -> bytes:
         """Return the context of a row; errors as `BoundColumn.encoded` raises them."""
@@ -143,7 +162,7 @@ class Binding:
             row: the row.
             using: the database; None where it is not known yet.
         """
-        for column, place in self._texts:
+        for column, place in self._alterable:
             column.refuse_altered(row[place], using)
         return self.context(row)
 
@@ -177,3 +196,105 @@ def bound_columns(model: Any, names: Names) -> list[BoundColumn]:
         field = model._meta.get_field(present)
         found.append(BoundColumn(field, field.attname if earlier == present else earlier))
     return found
+
+
+# -- Which columns may be --------------------------------------------------------------------------
+
+_TEXTS = (models.CharField, models.TextField, models.FilePathField)
+_BINDABLE: tuple[tuple[Any, CanonicalType, type], ...] = (
+    (models.IntegerField, canonical.INTEGER, int),
+    (_TEXTS, canonical.TEXT, str),
+    (models.UUIDField, canonical.UUID_BYTES, UUID),
+    (models.DateField, canonical.DATE, date),
+)
+_MADE_BY_THE_DATABASE = (models.AutoField, models.BigAutoField, models.SmallAutoField)
+
+
+class NotBindable(NamedTuple):
+    """Why values cannot be bound to a column, and the way out."""
+
+    wrong: str
+    hint: str
+
+
+def column_named(model: Any, name: str) -> Any:
+    """Return the field of a model that a name or attname means; None if it has no column."""
+    try:
+        field = model._meta.get_field(name)
+    except FieldDoesNotExist:
+        return None
+    return field if getattr(field, "column", None) is not None else None
+
+
+def referred(field: Any) -> Any:
+    """Return the field whose values a foreign key has, or the field itself."""
+    while field.remote_field is not None:
+        field = field.target_field
+    return field
+
+
+def is_text(field: Any) -> bool:
+    """Whether the values of a column are texts."""
+    return isinstance(referred(field), _TEXTS)
+
+
+def not_bindable(model: Any, name: str) -> NotBindable | None:
+    """Return why values of a model's rows cannot be bound to a column; None if they can."""
+    field = column_named(model, name)
+    if field is None:
+        return NotBindable(
+            f"{model._meta.label} has no column {name!r} that values could be bound to.",
+            "Name a field with a column of its own, such as the primary key or a foreign key.",
+        )
+    hint = _hint(model, field)
+    return None if hint is None else NotBindable(f"Values cannot be bound to {field}.", hint)
+
+
+def _hint(model: Any, field: Any) -> str | None:
+    """Return why no value can be bound to a column, and the way out; None if it can."""
+    if hasattr(field, "to_plaintext"):
+        return "It is encrypted itself. Bind them to a plain column."
+    if field.model._meta.concrete_model is not model._meta.concrete_model:
+        return (
+            "It is a column of a parent's table, which is written by statements of its own. Bind "
+            "them to the link to the parent, or declare the encrypted field in the parent."
+        )
+    if _is_made_by_the_database(field):
+        return (
+            "The database makes its value, which is not known when a row is encrypted. For a key, "
+            "use UUIDField(primary_key=True, default=uuid.uuid4); for others, use default=."
+        )
+    if type_of(referred(field)) is None:
+        return (
+            "What is written and what comes back from a database are not always the same for its "
+            "type. Bind them to an integer, a text, a UUID, a date, or a foreign key to one of "
+            "these."
+        )
+    if _is_made_while_saving(field):
+        return (
+            "Its value is made while the row is saved, which may be after the value was "
+            "encrypted. Use default=, or assign it before."
+        )
+    return None
+
+
+def type_of(field: Any) -> tuple[CanonicalType, type] | None:
+    """Return how values of a column are encoded, and their type; None if it has no such type."""
+    if isinstance(field, models.DateTimeField):
+        return None
+    for classes, canonical_type, plain in _BINDABLE:
+        if isinstance(field, classes):
+            return canonical_type, plain
+    return None
+
+
+def _is_made_by_the_database(field: Any) -> bool:
+    is_made = isinstance(field, _MADE_BY_THE_DATABASE) or getattr(field, "generated", False)
+    return bool(is_made or field.has_db_default())
+
+
+def _is_made_while_saving(field: Any) -> bool:
+    if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
+        return True
+    kind: Any = type(field)
+    return kind.pre_save not in (models.Field.pre_save, models.DateField.pre_save)

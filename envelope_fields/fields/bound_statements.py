@@ -6,8 +6,7 @@ has it, or no row is updated, and an error raised. Other statements know no obje
 while their SQL is made; so are upserts.
 """
 
-from collections.abc import Iterable
-from functools import wraps
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.core.exceptions import FieldError
@@ -18,33 +17,34 @@ from django.db.models.lookups import Exact
 from django.db.models.sql import InsertQuery, UpdateQuery
 
 from envelope_fields.databases import database
-from envelope_fields.fields.bindable import is_text, referred
+from envelope_fields.fields.bound_columns import is_text, referred
+from envelope_fields.fields.patches import extend
 from envelope_fields.fields.prepared import Kept
 
+_BOUND = "envelope_fields_bound"  # in the options of a model: the fields of its table that are
 _GUARDED = "envelope_fields_guarded"  # in a query: the rest of the row is looked at by it
 _BEGUN = "envelope_fields_begun"  # in a query: what objects have had in bound columns at first
 
 
-def bound_in(model: Any) -> list[Any]:
+def watch(field: Any) -> None:
+    """Have the statements of a model looked at, to which a field that is bound is added."""
+    vars(field.model._meta).setdefault(_BOUND, []).append(field)
+    extend(field.model, "_do_update", _guarded)
+    extend(InsertQuery, "insert_values", _noting_begun)
+
+
+def bound_in(model: Any) -> Sequence[Any]:
     """Return the encrypted fields in the table of a model that are bound to their rows."""
-    own = model._meta.concrete_model
-    return [
-        field
-        for field in model._meta.concrete_fields
-        if getattr(field, "is_bound", False) and field.model._meta.concrete_model is own
-    ]
+    found: Sequence[Any] = vars(model._meta.concrete_model._meta).get(_BOUND, ())
+    return found
 
 
 # -- Statements that know the object ---------------------------------------------------------------
 
 
-def guard_saves_of(model: Any) -> None:
+def _guarded(original: Any) -> Any:
     """Have `save()` of a model leave no value behind that is bound to something else."""
-    original = model._do_update
-    if getattr(original, "guards", False):  # of a parent
-        return
 
-    @wraps(original)
     def _do_update(
         self: Any, base_qs: Any, using: str, pk_val: Any, values: Any, *args: Any, **kwargs: Any
     ) -> Any:
@@ -57,8 +57,7 @@ def guard_saves_of(model: Any) -> None:
             raise _changed(base_qs.model, expected)
         return updated
 
-    vars(_do_update)["guards"] = True
-    model._do_update = _do_update
+    return _do_update
 
 
 def _written_columns(model: Any, values: Any) -> dict[Any, Any]:
@@ -103,19 +102,15 @@ def _expected(instance: Any, model: Any, using: str, values: Any) -> dict[Any, A
         for column in _but_keys(field):
             if stays == (column in written):
                 present = written[column] if stays else getattr(instance, column.attname)
-                expected[column] = _plain(field, column, present)
+                if hasattr(present, "resolve_expression"):
+                    raise FieldError(f"{field} is bound to {column}: give that a plain value.")
+                expected[column] = present
     return expected
 
 
 def _but_keys(field: Any) -> list[Any]:
     """Return the bound columns but for the primary key, by which the row is found."""
     return [each for each in field.bound_fields if each not in field.model._meta.pk_fields]
-
-
-def _plain(field: Any, column: Any, value: Any) -> Any:
-    if hasattr(value, "resolve_expression"):
-        raise FieldError(f"{field} is bound to {column}: give that a plain value.")
-    return value
 
 
 def _is_as(expected: dict[Any, Any], using: str) -> Q:
@@ -181,24 +176,19 @@ def _value_as_sql(value: Any, compiler: Any, connection: Any) -> Any:
     return compiler.compile(value) if hasattr(value, "as_sql") else ("%s", (value,))
 
 
-def note_begun_inserts() -> None:
+def _noting_begun(original: Any) -> Any:
     """Have an INSERT know what its objects have in bound columns before any field is asked."""
-    original: Any = InsertQuery.insert_values
-    if getattr(original, "notes", False):
-        return
 
-    @wraps(original)
     def insert_values(self: Any, fields: Any, objs: Any, raw: bool = False) -> None:
         original(self, fields, objs, raw=raw)
         bound = bound_in(self.get_meta().model)
         if bound:
             vars(self)[_BEGUN] = [(each, _bound_columns_of(each, bound)) for each in objs]
 
-    vars(insert_values)["notes"] = True
-    InsertQuery.insert_values = insert_values  # type: ignore[method-assign]
+    return insert_values
 
 
-def _bound_columns_of(instance: Any, bound: list[Any]) -> dict[Any, Any]:
+def _bound_columns_of(instance: Any, bound: Iterable[Any]) -> dict[Any, Any]:
     """Return what an object has in bound columns, but for those that are deferred."""
     held = vars(instance)
     columns = dict.fromkeys(column for field in bound for column in field.bound_fields)

@@ -8,13 +8,8 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, ClassVar
 
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Model
-
 from envelope_fields.crypto.canonical import CanonicalType
 from envelope_fields.fields.encrypted import EncryptedFieldMixin
-from envelope_fields.fields.prepared import Unencrypted
-from envelope_fields.fields.sealed import MISSING
 
 _KNOWN = ("django.db.models.", "envelope_fields.fields.")
 
@@ -68,13 +63,4 @@ class EmptyIsNullMixin(CanonicalMixin):
     A subclass says in `is_null` for what.
     """
 
-    def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
-        if self.is_null(value.value if type(value) is Unencrypted else value):
-            return None
-        held = [value]
-        del value  # error reports show variables
-        return super().get_db_prep_save(held.pop(), connection)
-
-    def value_to_string(self, obj: Model) -> Any:
-        held = vars(obj).get(self.attname, MISSING)  # it may be deferred
-        return None if self.is_null(held) else super().value_to_string(obj)
+    makes_null = True

@@ -7,11 +7,11 @@ from django.core.checks import CheckMessage, Error
 from django.core.exceptions import FieldError, ValidationError
 from django.db import models
 
-from envelope_fields.fields.bindable import column_named, not_bindable
 from envelope_fields.fields.binding import tracked_model
-from envelope_fields.fields.bound_columns import Names, names_in
+from envelope_fields.fields.bound_columns import Names, column_named, names_in, not_bindable
 from envelope_fields.fields.keys import RowKey, alias_for
 from envelope_fields.fields.masks import ON_DENIED
+from envelope_fields.fields.plain import own_classes, plain_classes
 from envelope_fields.models import MasterKey
 
 _BLIND_INDEX = "a blind index of the value, in a column beside it"
@@ -56,25 +56,27 @@ _OPTIONS = (
 
 
 Problem = tuple[str, str, str]  # id, what is wrong, and the way out
+Rule = Callable[[Any], Iterator[Problem]]
 
 
 def check(field: Any) -> list[CheckMessage]:
     """Return what is wrong with the declaration of an encrypted field."""
     others = (_context, _previous_contexts, _on_denied, _copy_of, _history, _legacy)
     bound = (_bound_columns, _previous_bindings, _set_by_the_database)
-    return [*_errors(field, _options), *check_key(field), *_errors(field, *others, *bound)]
+    found = [*errors(field, _options), *check_key(field), *errors(field, *others, *bound)]
+    return [*found, *errors(field, _preparing)]
 
 
 def check_key(field: Any) -> list[CheckMessage]:
     """Return what is wrong with the `key=` of an encrypted field."""
     by_key = field.key.check(field) if isinstance(field.key, RowKey) else []
-    return [*by_key, *_errors(field, _key)]
+    return [*by_key, *errors(field, _key)]
 
 
-def _errors(field: Any, *rules: Callable[[Any], Iterator[Problem]]) -> Iterator[CheckMessage]:
-    for rule in rules:
-        for number, wrong, hint in rule(field):
-            yield Error(wrong, hint=hint, obj=field, id=number)
+def errors(field: Any, *rules: Rule) -> list[CheckMessage]:
+    """Return what some rules find wrong with the declaration of a field."""
+    problems = (problem for rule in rules for problem in rule(field))
+    return [Error(wrong, hint=hint, obj=field, id=number) for number, wrong, hint in problems]
 
 
 def _options(field: Any) -> Iterator[Problem]:
@@ -231,3 +233,16 @@ def _legacy(field: Any) -> Iterator[Problem]:
             "finished, and re-encrypt then: `python manage.py rewrap --re-encrypt`."
         )
         yield "envelope_fields.E090", wrong, hint
+
+
+def _preparing(field: Any) -> Iterator[Problem]:
+    """Yield which classes of a project would store another value than is stored."""
+    kinds = type(field).__mro__
+    if own_classes((next(each for each in kinds if "to_plaintext" in vars(each)),)):
+        return  # which says itself what is stored
+    asked = plain_classes(type(field)) if field.asks_plain else ()
+    for each in own_classes(kinds):
+        if "get_db_prep_value" in vars(each) and each not in asked:
+            wrong = f"get_db_prep_value() of {each.__name__} is not asked for what is stored."
+            hint = "Have get_prep_value() return it; or write to_plaintext() and from_plaintext()."
+            yield "envelope_fields.E033", wrong, hint

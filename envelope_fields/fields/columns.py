@@ -1,14 +1,14 @@
 """The column of an encrypted field in a query: it can be selected, and asked whether it is NULL.
 
-Everything else would compare or compute on envelopes. Lookups and transforms are refused when they
-are used, not when they are looked up: system checks, the admin and packages that make filters ask a
-field for lookups; what they get can be held and asked for its name. The rest is refused when SQL is
-made, since only then all parts of a query are known, by looking at what stands around the column.
+Everything else would compare or compute on envelopes. What is looked up is refused in `lookups`;
+the rest when SQL is made, since only then all parts of a query are known, by looking at what stands
+around the column.
 """
 
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any
 
 from django.core.exceptions import FieldError
@@ -24,10 +24,10 @@ from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields.binary import BinaryColumn
 from envelope_fields.fields.conversion import call_sites
 from envelope_fields.fields.errors import refuse, without_row
-from envelope_fields.fields.selected import is_column
 from envelope_fields.keyring import here
 
 SEALED_AS = "envelope_fields_sealed_as"  # in a query: the class of the sealed values that it loads
+loads_as: ContextVar[Any] = ContextVar("loads_as", default=None)  # the same, of other queries
 ENVELOPES = "envelope_fields_envelopes"  # in a query: that it reads no other column in their place
 OPENED = "envelope_fields_opened"  # in a query: where the fields are that it opens when it loads
 
@@ -39,23 +39,14 @@ def of_envelopes(rows: QuerySet[Any]) -> QuerySet[Any]:
     return found
 
 
-def is_ordered_by_envelopes(order: Any, query: Query) -> bool:
-    """Whether a name or expression would order a query by an encrypted column."""
-    if isinstance(order, str):
-        order = F(order.lstrip("+-"))
-    return encrypted_inside(order, query) is not None
-
-
 def orders_nothing(order: Any, query: Query) -> bool:
     """Whether a name or expression would order a query by envelopes as things are.
 
     A field that moves is ordered by its column in clear for as long as that is read.
     """
-    if not isinstance(order, str):
-        return is_ordered_by_envelopes(order, query)
-    found = encrypted_inside(F(order.lstrip("+-")), query)
+    found = encrypted_inside(_as_expression(order), query)
     field = getattr(found, "values", found)
-    if getattr(field, "converts", None) is None:
+    if not isinstance(order, str) or getattr(field, "converts", None) is None:
         return field is not None
     with suppress(EnvelopeError):
         return field.column_in_clear(None, router.db_for_read(field.model)) is None
@@ -84,7 +75,7 @@ class EncryptedCol(Col):
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         if self.loads_objects:
             self.loads_objects = _loads_objects(compiler.query, self)
-            self.sealed_as = vars(compiler.query).get(SEALED_AS)
+            self.sealed_as = vars(compiler.query).get(SEALED_AS) or loads_as.get()
             if not self.loads_objects and self.target.values.is_bound:
                 _refuse_without_row(self, compiler.query)
         refuse_computing(compiler)
@@ -97,7 +88,8 @@ class EncryptedCol(Col):
         values: Any = self.target.values
         if self.output_field is not self.target:
             return super().get_db_converters(connection)
-        return [values.sealer(self.sealed_as) if self.loads_objects else values.converter]
+        converter = values.sealer(self.sealed_as) if self.loads_objects else values.converter
+        return [converter, *values.converters_of_null]
 
     # Expressions ask their sources for this when they have no output field of their own (Max,
     # Upper, Coalesce): while SQL is made, so before a database could answer something.
@@ -182,7 +174,8 @@ def _parts(query: Any) -> Iterator[Any]:
     for selected in (*query.select, *query.annotations.values()):
         if not _is_selected(selected):
             yield selected
-    if query.where and not _asks_indexes_alone(query.where):
+    # Most are lookups by indexes, which see to it themselves.
+    if not all(getattr(child, "is_of_index", False) for child in query.where.children):
         yield query.where
     for join in query.alias_map.values():
         filtered = getattr(join, "filtered_relation", None)
@@ -194,18 +187,16 @@ def _parts(query: Any) -> Iterator[Any]:
             yield value
 
 
-def _asks_indexes_alone(where: Any) -> bool:
-    """Whether all conditions are lookups by indexes, which see to it themselves: most, of one."""
-    return all(getattr(child, "is_of_index", False) for child in where.children)
-
-
 def _ordering(query: Any) -> Iterator[Any]:
-    """Yield what a query is ordered by, names as `F`."""
+    """Yield the expressions that a query is ordered by."""
     ordering = query.order_by
     if not ordering and query.default_ordering and query.get_meta():
         ordering = query.get_meta().ordering
-    for order in () if query.extra_order_by else ordering:
-        yield F(order.lstrip("+-")) if isinstance(order, str) else order
+    yield from () if query.extra_order_by else map(_as_expression, ordering)
+
+
+def _as_expression(order: Any) -> Any:
+    return F(order.lstrip("+-")) if isinstance(order, str) else order
 
 
 def _is_selected(expression: Any) -> bool:
@@ -213,7 +204,8 @@ def _is_selected(expression: Any) -> bool:
     if isinstance(expression, EncryptedCol | F):
         return True
     # Django 6.1 makes a Query of a Subquery, and wraps it where it has an output field.
-    if type(expression) not in (Subquery, Query, ExpressionWrapper) or not is_column(expression):
+    is_query = type(expression) in (Subquery, Query, ExpressionWrapper)
+    if not is_query or column_in(expression) is None:
         return False
     return type(expression) is Query or _has_type_of_column(expression)
 
@@ -229,6 +221,21 @@ def _has_type_of_column(subquery: Any) -> bool:
     if isinstance(column, BinaryColumn):
         subquery.output_field = column  # not the field, by whose type a database would convert
     return True
+
+
+def column_in(expression: Any) -> Any:
+    """Return the column that an expression gives back as it is, or None."""
+    if isinstance(expression, Ref):
+        return column_in(expression.get_source_expressions()[0])
+    if isinstance(expression, Subquery):
+        return column_in(expression.query)
+    if type(expression) is ExpressionWrapper:
+        inner = expression.expression
+        return column_in(inner) if isinstance(inner, Query) else None
+    if isinstance(expression, Query):
+        selected = [*expression.select, *expression.annotation_select.values()]
+        return column_in(selected[0]) if len(selected) == 1 else None
+    return expression if isinstance(expression, Col) else None
 
 
 def encrypted_inside(expression: Any, query: Query, in_lookup: bool = False) -> Any:

@@ -9,7 +9,7 @@ from django.core.exceptions import FieldError
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Model, Value
 from django.db.models.query_utils import DeferredAttribute
-from django.db.models.sql import UpdateQuery
+from django.db.models.sql import InsertQuery
 
 from envelope_fields.fields import checks, declared, defaults, writing
 from envelope_fields.fields.attribute import EncryptedAttribute
@@ -25,15 +25,17 @@ from envelope_fields.fields.errors import refuse
 from envelope_fields.fields.keys import refuse_other_keys
 from envelope_fields.fields.legacy import LegacyFormat, reading as legacy_reading
 from envelope_fields.fields.lookups import LookupsMixin
-from envelope_fields.fields.made import plain_class_makes_values
 from envelope_fields.fields.masks import MASK, Mask, masked_in, refuse_mask
+from envelope_fields.fields.plain import PlainMixin
 from envelope_fields.fields.prepared import Kept, StoredEnvelope, Unencrypted
 from envelope_fields.fields.reading import ReadingMixin
 from envelope_fields.fields.sealed import SealedValue, sealed_in
+from envelope_fields.fields.statement_parts import with_columns_beside
 from envelope_fields.fields.storing import StoringMixin
 from envelope_fields.fields.types import FieldBase, KeyChoice, OnDenied
 from envelope_fields.fields.validation import ValidationMixin
 from envelope_fields.fields.writing import Writer, writer
+from envelope_fields.fields.written import plain_class_makes_values
 
 # The options of a field, and what each is where it is left out.
 OPTIONS = {
@@ -52,7 +54,9 @@ _KEPT_OF_MODEL = (
     "label field_path contexts copied row_names key_names row_getter bound_fields bindings _labels "
     "has_drafts binary legacy_formats _plain_field _last_phase _owners _known_lookups"
 )
-_KEPT_FUNCTIONS = "reader verifier opened _opener writer from_text pre_save"
+_KEPT_FUNCTIONS = (
+    "reader verifier opened _opener writer from_text pre_save as_plain converters_of_null"
+)
 
 
 class EncryptedFieldMixin(
@@ -62,6 +66,7 @@ class EncryptedFieldMixin(
     ReadingMixin,
     ConvertingMixin,
     BinaryMixin,
+    PlainMixin,
     FieldBase,
 ):
     """Stores the values of the field class that follows in the MRO as envelopes.
@@ -204,13 +209,13 @@ class EncryptedFieldMixin(
         held = sealed_in(model_instance, self)
         if held is not None and not self._plain_class_makes_values:
             prepared = held.prepared(self, model_instance, add)
-            if prepared is not None and not self._changes_with_others(prepared, model_instance):
+            if prepared is not None and not self.changes_with_others(prepared, model_instance):
                 return prepared
         value = super().pre_save(model_instance, add)
         if value is None:
             return None
         if hasattr(value, "resolve_expression"):
-            return self._expression(value, model_instance, add)
+            return self._expression(value, model_instance)
         if type(value) is StoredEnvelope:
             return StoredEnvelope(value.envelope, self._own(value).label, model_instance)
         return Unencrypted(value, model_instance)
@@ -219,17 +224,17 @@ class EncryptedFieldMixin(
     def _plain_class_makes_values(self) -> bool:
         return plain_class_makes_values(self)
 
-    def _changes_with_others(self, prepared: Any, instance: Model) -> bool:
+    def changes_with_others(self, prepared: Any, instance: Model) -> bool:
         """Whether a value that would be kept has an index together with one that is changed."""
         return isinstance(prepared, Kept) and any(
             index.is_compound and index.is_changed_in(instance) for index in self.indexes
         )
 
-    def _expression(self, value: Any, instance: Model, add: bool) -> Any:
+    def _expression(self, value: Any, instance: Model) -> Any:
         if isinstance(value, Mask):
             if self.null and tracked_model(self.model) is not None:
                 return None
-            raise masked_in(self, value, add)
+            raise masked_in(self, value, instance)
         if writing.is_json_null(self, value):
             # Still an expression: from 6.0 on, Django reads back what it stands for.
             return Value(Unencrypted(value, instance), output_field=self)
@@ -238,11 +243,12 @@ class EncryptedFieldMixin(
     def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
         is_moving = self.converts is not None
         if is_moving and not self.phase(connection.alias).writes_new and self.converted is not None:
-            return as_null(self, value)
+            as_null(self, value)
+            return with_columns_beside(self, None)
         if type(value) is Unencrypted:
-            return self.writer(value, connection.alias)
+            return (self._written if self.makes_null else self.writer)(value, connection.alias)
         if value is None:
-            return None
+            return with_columns_beside(self, None)
         if isinstance(value, Kept | StoredEnvelope):
             return self.stored_by(value, connection)
         refuse_mask(self, value)
@@ -253,8 +259,13 @@ class EncryptedFieldMixin(
                 return writing.admit(self, value, prepared)
         elif defaults.suffices(self, connection):
             return defaults.for_no_row(self, connection)
-        del value  # from here on the carrier alone holds it: error reports show variables
-        return self.writer(prepared, connection.alias)
+        del value  # from here on the prepared value alone holds it: error reports show variables
+        return with_columns_beside(self, self._written(prepared, connection.alias))
+
+    def _written(self, prepared: Unencrypted, using: str) -> bytes | None:
+        if self.makes_null and self.is_null(prepared.value):
+            return None
+        return self.writer(prepared, using)
 
     def get_db_prep_value(
         self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False
@@ -264,28 +275,26 @@ class EncryptedFieldMixin(
         raise refuse(self, "a value cannot be compared with what is stored")
 
     def get_placeholder(self, value: Any, compiler: Any, connection: BaseDatabaseWrapper) -> Any:
-        self._look_at(compiler)
+        self.look_at(compiler)
         operations: Any = connection.ops
         return operations.binary_placeholder_sql(value)
 
-    def _look_at(self, compiler: Any) -> None:
+    def look_at(self, compiler: Any) -> None:
         """Look at the statement that a value is for."""
         if callable(self.key):
             refuse_other_keys(self, compiler)
         if self.is_bound:
             refuse_parts(compiler)
         query = compiler.query
-        if is_insert(query):
-            return
-        if self.indexes and isinstance(query, UpdateQuery):
+        if self.indexes and query.__class__ is not InsertQuery:
             for index in self.indexes:
                 index.complete(query)
-        if self.converts is not None and self.converted is not None:
+        if self.converts is not None and self.converted is not None and not is_insert(query):
             complete(self.converted, query)
 
     def get_placeholder_sql(  # the same for Django 6.1 and later
         self, value: Any, compiler: Any, connection: BaseDatabaseWrapper
     ) -> Any:
-        self._look_at(compiler)
+        self.look_at(compiler)
         operations: Any = connection.ops
         return operations.binary_placeholder_sql(value, compiler)

@@ -6,16 +6,9 @@ from typing import Any, TypeVar
 from django.core.exceptions import FieldError, ImproperlyConfigured, SynchronousOnlyOperation
 from django.db import DatabaseError
 
+from envelope_fields import exceptions
 from envelope_fields.crypto import envelope, format
-from envelope_fields.exceptions import (
-    DecryptionFailed,
-    EnvelopeError,
-    KeyAccessDenied,
-    MasterKeyNotFound,
-    OpeningNeedsThread,
-    RootKeyRefused,
-    RootKeyUnavailable,
-)
+from envelope_fields.exceptions import DecryptionFailed, EnvelopeError, MasterKeyNotFound
 from envelope_fields.fields import defaults
 
 _Error = TypeVar("_Error", bound=EnvelopeError)
@@ -78,7 +71,7 @@ def unread(field: Any, value: Any, error: Exception) -> Exception:
             f"{field}: the value under key version {version_id} cannot be decrypted "
             f"({type(error).__name__}): {error}.{'' if is_unwrapped else renamed}"
         )
-    if isinstance(error, RootKeyRefused | RootKeyUnavailable):
+    if isinstance(error, exceptions.RootKeyRefused | exceptions.RootKeyUnavailable):
         return error.saying(
             f"{field}: the value under key version {version_id} cannot be opened now: {error}"
         )
@@ -97,16 +90,16 @@ def not_a_value(field: Any, value: bytes, failure: str) -> DecryptionFailed:
 def unopened(sealed: Any, error: Exception) -> Exception:
     """Return the error for a sealed value that a caller looked at, and log it."""
     field, handle = sealed.field, sealed.handle
-    if isinstance(error, SynchronousOnlyOperation):  # to know the user takes a query, too
-        error = OpeningNeedsThread(f"its principal is not known: {error}")
+    if type(error) is SynchronousOnlyOperation:  # to know the user takes a query, too
+        error = exceptions.OpeningNeedsThread(f"something has to be asked for it: {error}")
     if isinstance(error, ImproperlyConfigured):
         return located(sealed, type(error)(f"{field}: {error}"))
     if not isinstance(error, EnvelopeError | TypeError):
         return located(sealed, error)
     hint, loaded_by = "", None if handle is None else handle.loaded_by
-    if isinstance(error, KeyAccessDenied) and loaded_by is not None:
+    if isinstance(error, exceptions.KeyAccessDenied) and loaded_by is not None:
         hint = f" The object was loaded by {loaded_by}."
-    elif isinstance(error, OpeningNeedsThread):
+    elif isinstance(error, exceptions.OpeningNeedsThread):
         hint = f" Use `await obj.arefresh_from_db(fields=[{field.name!r}])`."
     return located(sealed, unread(field, sealed.envelope, error), hint)
 

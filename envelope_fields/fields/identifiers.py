@@ -1,4 +1,4 @@
-"""Encrypted identifiers and bytes: UUIDs, addresses of networks, and what is no text."""
+"""Encrypted identifiers and bytes: UUIDs, addresses of networks, and what is not text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from uuid import UUID
 from django.db import models
 
 from envelope_fields.crypto import canonical
-from envelope_fields.crypto.addresses import MAPPED, packed, text_of
 from envelope_fields.fields.canonical import CanonicalMixin, EmptyIsNullMixin
 from envelope_fields.fields.types import AddressOptions, Get, No, Options, Set, TextOptions, Typed
 
@@ -19,7 +18,6 @@ class EncryptedUUIDField(Typed[Set, Get], CanonicalMixin, models.UUIDField):  # 
     if TYPE_CHECKING:
         # For the plugin of django-stubs, which do not know that Django takes an integer.
         _pyi_private_set_type: UUID | str | int  # type: ignore[assignment]
-        _pyi_private_get_type: UUID
 
         @overload
         def __init__(
@@ -48,7 +46,6 @@ class EncryptedGenericIPAddressField(  # type: ignore[misc]
 
     if TYPE_CHECKING:
         _pyi_private_set_type: str
-        _pyi_private_get_type: str
 
         @overload
         def __init__(
@@ -72,15 +69,15 @@ class EncryptedGenericIPAddressField(  # type: ignore[misc]
     def meant_by(self, value: Any) -> Any:
         if type(value) is str and not self._prepares:
             # Django reads it twice, and writes it in between.
-            found = packed(value)
-            if found is not None and not (self.unpack_ipv4 and found.startswith(MAPPED)):
+            found = canonical.packed(value)
+            if found is not None and not (self.unpack_ipv4 and found.startswith(canonical.MAPPED)):
                 return found
         return super().meant_by(value)
 
     def from_plaintext(self, plaintext: bytes) -> str:
-        if self.unpack_ipv4 and plaintext.startswith(MAPPED):
-            plaintext = plaintext[len(MAPPED) :]
-        return text_of(plaintext)
+        if self.unpack_ipv4 and plaintext.startswith(canonical.MAPPED):
+            plaintext = plaintext[len(canonical.MAPPED) :]
+        return canonical.text_of(plaintext)
 
 
 class EncryptedBinaryField(Typed[Set, Get], CanonicalMixin, models.BinaryField):  # type: ignore[type-arg,misc]

@@ -33,6 +33,8 @@ class EncryptedJSONField(Typed[Any, Any], EncryptedFieldMixin, models.JSONField)
             **options: Unpack[Options[bool]],
         ) -> None: ...
 
+    from_column = staticmethod(bytes.decode)
+
     def to_plaintext(self, value: Any) -> bytes:
         if hasattr(value, "as_sql"):  # JSON null, the one expression that comes this far
             return b"null"

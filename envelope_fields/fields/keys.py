@@ -156,12 +156,13 @@ def refuse_other_keys(field: Any, compiler: Any) -> None:
     if field not in query.update_fields:
         return
     staying = _staying(query)
+    has_target = compiler.connection.features.supports_update_conflicts_with_target
+    where = f"{'unique_fields or ' if has_target else ''}update_fields"
     for instance in query.objs:
         if getattr(instance, field.attname) is not None and not _same_key(field, instance, staying):
             raise FieldError(
                 f"{field} takes its key from the row, and this upsert may change a row with "
-                f"another key than the object has. Name the columns that key= looks at in "
-                f"{_where(compiler.connection)}."
+                f"another key than the object has. Name the columns that key= looks at in {where}."
             )
 
 
@@ -196,9 +197,3 @@ def _but(names: Collection[str], attributes: dict[str, Any]) -> dict[str, Any]:
 
 def _refuse(**_: Any) -> None:
     raise AttributeError("not to be loaded")
-
-
-def _where(connection: Any) -> str:
-    if connection.features.supports_update_conflicts_with_target:
-        return "unique_fields or update_fields"
-    return "update_fields"

@@ -11,9 +11,13 @@ from typing import Any, NoReturn
 
 from django.db.models import Field, JSONField, Transform
 from django.db.models.expressions import Ref
+from django.db.models.functions import Extract
+from django.db.models.functions.datetime import TruncBase
 from django.db.models.lookups import Exact, IsNull, Lookup
 
+from envelope_fields.fields.columns import encrypted_inside
 from envelope_fields.fields.errors import refuse
+from envelope_fields.fields.patches import extend
 from envelope_fields.fields.types import FieldBase
 
 
@@ -137,3 +141,29 @@ class IndexedPart(Transform):
 
 def _refused(kind: type, field: Field[Any, Any], name: str) -> Any:
     return type(kind.__name__, (kind,), {"lookup_name": name, "encrypted_field": field})
+
+
+# -- Functions of dates ----------------------------------------------------------------------------
+
+
+def register() -> None:
+    """Have the functions of dates refuse encrypted columns, as every other does.
+
+    `Trunc`, `Extract`, and `dates()` and `datetimes()` that are made of them, look at the type of a
+    column before SQL is made of it, and would say that it holds no dates.
+    """
+    for function in (Extract, TruncBase):
+        extend(function, "resolve_expression", _refusing_encrypted)
+
+
+def _refusing_encrypted(resolve: Any) -> Any:
+    def resolve_expression(self: Any, query: Any = None, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return resolve(self, query, *args, **kwargs)
+        except (TypeError, ValueError):
+            field = encrypted_inside(self, query)
+            if field is None:
+                raise
+        raise refuse(field, "the database cannot compute on its values")
+
+    return resolve_expression

@@ -4,21 +4,23 @@ A mask is an object, not text: saving the object that has one leaves the stored 
 it cannot be written anywhere else.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from importlib import import_module
+from typing import Any
 
 from django.core.exceptions import FieldError, ImproperlyConfigured
-from django.db.models import Model, QuerySet
+from django.db.models import BooleanField, Model, QuerySet, Value
 from django.utils.translation import gettext_lazy, override
 
 from envelope_fields.crypto import format as layout
 from envelope_fields.exceptions import EnvelopeError, OpeningNeedsThread
-from envelope_fields.fields.columns import SEALED_AS
-from envelope_fields.fields.sealed import SealedValue, encrypted_fields
+from envelope_fields.fields.columns import SEALED_AS, loads_as
+from envelope_fields.fields.patches import extend, extended
+from envelope_fields.fields.sealed import MISSING, SealedValue, encrypted_fields
 from envelope_fields.keyring import version_of
 from envelope_fields.policy import Action
-from envelope_fields.policy.authorization import may
+from envelope_fields.policy.decisions import may
 
 RAISE, MASK = ON_DENIED = "raise", "mask"
 DOTS = "••••••••"
@@ -62,15 +64,45 @@ class Mask:
     def __hash__(self) -> int:
         return hash((self.field_path, self.sealed.envelope))
 
-    def __reduce__(self) -> Any:
-        return Mask, (self.sealed,)
+    def __bool__(self) -> bool:
+        if not isinstance(self.sealed.field, BooleanField):
+            return True  # there is a value
+        raise TypeError(
+            f"The value of {self.field_path} is neither true nor false: you may not read it, "
+            "or it cannot be opened. Show it, which gives text, or ask whether it is a Mask."
+        )
 
-    def resolve_expression(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def __getitem__(self, key: Any) -> "MaskedPart":
+        if isinstance(key, int):  # Python would ask for parts without an end; templates give text
+            raise TypeError(f"{self.field_path} is masked, and has no parts to go through.")
+        return MaskedPart(self.sealed)  # templates show nothing for what they do not find
+
+    __contains__ = None
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.sealed,)
+
+    def resolve_expression(self, query: Any = None, *args: Any, **kwargs: Any) -> Value:
         # Django asks this of whatever is written or compared, before it makes text of it.
+        if query is not None and query.model is None:
+            # A constraint is validated. It may ask whether there is a value, and nothing else.
+            return Value(self, output_field=self.sealed.field)
         raise FieldError(
             f"The value of {self.field_path} is masked: you may not read it, so it cannot be "
             "written elsewhere or looked for. Saving the object that it is in leaves it as it is; "
             "for bulk_update(), use a manager made of envelope_fields.fields.EncryptedQuerySet."
+        )
+
+
+class MaskedPart(Mask):
+    """The mask of what is inside of a value, or is not: of a year, or a name of JSON."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        raise TypeError(
+            f"{self.field_path} is masked, and so is what is inside of it, if anything is. Show "
+            "it, which gives text, or ask whether it is a Mask."
         )
 
 
@@ -126,17 +158,31 @@ def may_view_key(envelope: bytes) -> bool:
 def shown(instance: Model) -> Iterator[None]:
     """Have the attributes of an object give something to show, where they would raise."""
     held = instance.__dict__
-    for field in encrypted_fields(instance):
-        sealed = held.get(field.attname)
-        if type(sealed) is SealedValue:
-            held[field.attname] = sealed.as_kind(ShownValue)
+    names = [field.attname for field in encrypted_fields(instance)]
+    # Not those that code around this one has shown: it goes on to show them.
+    names = [name for name in names if type(held.get(name)) is SealedValue]
+    for name in names:
+        held[name] = held[name].as_kind(ShownValue)
     try:
         yield
     finally:
-        for field in encrypted_fields(instance):
-            sealed = held.get(field.attname)
-            if type(sealed) is ShownValue:
-                held[field.attname] = sealed.as_kind(SealedValue)
+        for name in names:
+            if type(held.get(name)) is ShownValue:
+                held[name] = held[name].as_kind(SealedValue)
+
+
+def show_as_text(model: type[Model]) -> None:
+    """Have the text of an object be that of a mask, where its `__str__()` returns a value."""
+    if model.__str__ is not Model.__str__:
+        extend(model, "__str__", _as_text)
+
+
+def _as_text(original: Any) -> Any:
+    def __str__(self: Model) -> Any:
+        text = original(self)
+        return str(text) if isinstance(text, Mask) else text
+
+    return __str__
 
 
 def shown_by(queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -146,17 +192,64 @@ def shown_by(queryset: QuerySet[Any]) -> QuerySet[Any]:
     return chosen
 
 
-def masked_in(field: Any, mask: Mask, add: bool = False) -> FieldError:
-    """Return the error for an object that would be saved with the mask of another value."""
-    if add and mask.field_path == field.field_path:
+@contextmanager
+def showing() -> Iterator[None]:
+    """Have objects that are loaded meanwhile give something to show, where attributes would raise.
+
+    This is for code that shows them, and does nothing else.
+    """
+    before = loads_as.set(ShownValue)
+    try:
+        yield
+    finally:
+        loads_as.reset(before)
+
+
+# What gives nothing, no or 0 for what is not a date, number, list or truth value.
+_FILTERS = (
+    (
+        "django.template.defaultfilters",
+        "date time timesince timeuntil floatformat filesizeformat stringformat length add yesno "
+        "default first last dictsort dictsortreversed",
+    ),
+    ("django.templatetags.tz", "localtime utc timezone"),
+)
+
+
+def register() -> None:
+    """Have the filters of templates leave masks, which are shown then."""
+    for module, names in _FILTERS:
+        filters = import_module(module).register.filters
+        for name in names.split():
+            filters[name] = extended(filters[name], leaving_masks)
+
+
+def leaving_masks(show: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what shows values as a function does, and masks as they are."""
+
+    def shows(*args: Any, **kwargs: Any) -> Any:
+        return args[0] if args and isinstance(args[0], Mask) else show(*args, **kwargs)
+
+    return shows
+
+
+def masked_in(field: Any, mask: Mask, instance: Model) -> FieldError:
+    """Return the error for an object that would be saved with a mask where a value is needed."""
+    if mask.field_path == field.field_path and _is_of_row(mask.sealed, field.key_of(instance)):
         return FieldError(
-            f"{field} is masked, and a copy of the row would need its value: a user who may "
-            "read it can make one."
+            f"{field} is masked, and a masked value cannot be encrypted anew: for a copy of the "
+            "row, in another database, or because its key, or a column that it is bound to or "
+            "indexed with, has changed. A user who may read it can do that."
         )
     return FieldError(
         f"{field} cannot take the masked value of {mask.field_path} from another object: you "
         "may not read it, so it stays where it is."
     )
+
+
+def _is_of_row(sealed: SealedValue, key: Any) -> bool:
+    """Whether a value is of the row with a key, or of that which an object without one copies."""
+    return key is None or sealed.row is MISSING or sealed.field.key_in(sealed.row) == key
 
 
 def is_dots(value: Any) -> bool:

@@ -13,28 +13,30 @@ from envelope_fields.fields.canonical import CanonicalMixin, EmptyIsNullMixin
 from envelope_fields.fields.sealed import SealedValue
 from envelope_fields.fields.types import DecimalOptions, Get, No, Options, Set, Typed
 
+if TYPE_CHECKING:
+    Number = int | float | str  # what an integer may be assigned
+
 
 class _IntegerMixin(CanonicalMixin):
     canonical: ClassVar = canonical.INTEGER
     prepared_types = (int,)
+
+    if TYPE_CHECKING:
+        _pyi_private_set_type: Number  # for the plugin of django-stubs
 
 
 class EncryptedIntegerField(Typed[Set, Get], _IntegerMixin, models.IntegerField):  # type: ignore[type-arg,misc]
     """An `IntegerField` whose values are stored encrypted; 32 bits, as that validates."""
 
     if TYPE_CHECKING:
-        _pyi_private_set_type: int | float | str  # for the plugin of django-stubs
-        _pyi_private_get_type: int
 
         @overload
         def __init__(
-            self: EncryptedIntegerField[int | float | str, int],
-            *args: Any,
-            **options: Unpack[Options[No]],
+            self: EncryptedIntegerField[Number, int], *args: Any, **options: Unpack[Options[No]]
         ) -> None: ...
         @overload
         def __init__(
-            self: EncryptedIntegerField[int | float | str | None, int | None],
+            self: EncryptedIntegerField[Number | None, int | None],
             *args: Any,
             **options: Unpack[Options[bool]],
         ) -> None: ...
@@ -45,18 +47,16 @@ class EncryptedSmallIntegerField(Typed[Set, Get], _IntegerMixin, models.SmallInt
     """A `SmallIntegerField` whose values are stored encrypted; 16 bits, as that validates."""
 
     if TYPE_CHECKING:
-        _pyi_private_set_type: int | float | str
-        _pyi_private_get_type: int
 
         @overload
         def __init__(
-            self: EncryptedSmallIntegerField[int | float | str, int],
+            self: EncryptedSmallIntegerField[Number, int],
             *args: Any,
             **options: Unpack[Options[No]],
         ) -> None: ...
         @overload
         def __init__(
-            self: EncryptedSmallIntegerField[int | float | str | None, int | None],
+            self: EncryptedSmallIntegerField[Number | None, int | None],
             *args: Any,
             **options: Unpack[Options[bool]],
         ) -> None: ...
@@ -67,18 +67,14 @@ class EncryptedBigIntegerField(Typed[Set, Get], _IntegerMixin, models.BigInteger
     """A `BigIntegerField` whose values are stored encrypted; 64 bits, as that validates."""
 
     if TYPE_CHECKING:
-        _pyi_private_set_type: int | float | str
-        _pyi_private_get_type: int
 
         @overload
         def __init__(
-            self: EncryptedBigIntegerField[int | float | str, int],
-            *args: Any,
-            **options: Unpack[Options[No]],
+            self: EncryptedBigIntegerField[Number, int], *args: Any, **options: Unpack[Options[No]]
         ) -> None: ...
         @overload
         def __init__(
-            self: EncryptedBigIntegerField[int | float | str | None, int | None],
+            self: EncryptedBigIntegerField[Number | None, int | None],
             *args: Any,
             **options: Unpack[Options[bool]],
         ) -> None: ...
@@ -93,18 +89,16 @@ class EncryptedPositiveIntegerField(  # type: ignore[misc]
     """A `PositiveIntegerField` whose values are stored encrypted."""
 
     if TYPE_CHECKING:
-        _pyi_private_set_type: int | float | str
-        _pyi_private_get_type: int
 
         @overload
         def __init__(
-            self: EncryptedPositiveIntegerField[int | float | str, int],
+            self: EncryptedPositiveIntegerField[Number, int],
             *args: Any,
             **options: Unpack[Options[No]],
         ) -> None: ...
         @overload
         def __init__(
-            self: EncryptedPositiveIntegerField[int | float | str | None, int | None],
+            self: EncryptedPositiveIntegerField[Number | None, int | None],
             *args: Any,
             **options: Unpack[Options[bool]],
         ) -> None: ...
@@ -119,18 +113,16 @@ class EncryptedPositiveSmallIntegerField(  # type: ignore[misc]
     """A `PositiveSmallIntegerField` whose values are stored encrypted."""
 
     if TYPE_CHECKING:
-        _pyi_private_set_type: int | float | str
-        _pyi_private_get_type: int
 
         @overload
         def __init__(
-            self: EncryptedPositiveSmallIntegerField[int | float | str, int],
+            self: EncryptedPositiveSmallIntegerField[Number, int],
             *args: Any,
             **options: Unpack[Options[No]],
         ) -> None: ...
         @overload
         def __init__(
-            self: EncryptedPositiveSmallIntegerField[int | float | str | None, int | None],
+            self: EncryptedPositiveSmallIntegerField[Number | None, int | None],
             *args: Any,
             **options: Unpack[Options[bool]],
         ) -> None: ...
@@ -145,18 +137,16 @@ class EncryptedPositiveBigIntegerField(  # type: ignore[misc]
     """A `PositiveBigIntegerField` whose values are stored encrypted."""
 
     if TYPE_CHECKING:
-        _pyi_private_set_type: int | float | str
-        _pyi_private_get_type: int
 
         @overload
         def __init__(
-            self: EncryptedPositiveBigIntegerField[int | float | str, int],
+            self: EncryptedPositiveBigIntegerField[Number, int],
             *args: Any,
             **options: Unpack[Options[No]],
         ) -> None: ...
         @overload
         def __init__(
-            self: EncryptedPositiveBigIntegerField[int | float | str | None, int | None],
+            self: EncryptedPositiveBigIntegerField[Number | None, int | None],
             *args: Any,
             **options: Unpack[Options[bool]],
         ) -> None: ...
@@ -171,7 +161,6 @@ class EncryptedDecimalField(Typed[Set, Get], CanonicalMixin, models.DecimalField
 
     if TYPE_CHECKING:
         _pyi_private_set_type: Decimal | float | str
-        _pyi_private_get_type: Decimal
 
         @overload
         def __init__(
@@ -209,7 +198,6 @@ class EncryptedFloatField(Typed[Set, Get], CanonicalMixin, models.FloatField):  
 
     if TYPE_CHECKING:
         _pyi_private_set_type: float | str
-        _pyi_private_get_type: float
 
         @overload
         def __init__(
@@ -234,7 +222,6 @@ class EncryptedBooleanField(Typed[Set, Get], EmptyIsNullMixin, models.BooleanFie
 
     if TYPE_CHECKING:
         _pyi_private_set_type: bool
-        _pyi_private_get_type: bool
 
         @overload
         def __init__(

@@ -14,6 +14,7 @@ from django.db.models.expressions import Col
 from django.db.models.sql.compiler import SQLInsertCompiler
 
 from envelope_fields.fields.columns import EncryptedCol
+from envelope_fields.fields.statement_parts import PartOfStatement
 
 # A value of another type may be sealed, on its way to the database, or an expression.
 PLAIN_TYPES = frozenset(
@@ -75,7 +76,7 @@ class StoredEnvelope(PreparedValue):
         self.instance = instance
 
 
-class StoredCol(EncryptedCol):
+class StoredCol(PartOfStatement, EncryptedCol):
     """The column itself, written back into itself.
 
     Attributes:

@@ -1,9 +1,11 @@
 """A queryset that tells encrypted fields which row a value is for, and opens on load."""
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any, Self, TypeVar
 
 from django.core.exceptions import FieldError
+from django.db import router
 from django.db.models import Model, QuerySet
 from django.db.models.query import ModelIterable
 
@@ -15,6 +17,7 @@ from envelope_fields.fields.storing import carried, prepared_in
 
 _Row = TypeVar("_Row", bound=Model)
 _OPENED_IN_ROW = "envelope_fields_opened_in_row"  # in a query: the attributes that it opens
+_MADE_BY = "envelope_fields_made_by"  # in a query: what makes the objects whose values it opens
 
 
 class EncryptedQuerySet(QuerySet[_Row]):
@@ -37,8 +40,11 @@ class EncryptedQuerySet(QuerySet[_Row]):
         names = fields or [field.name for field in encrypted_fields(self.model)]
         opened = [_encrypted(self.model, name) for name in names]
         by_column = frozenset(field.field_path for field in opened if not field.is_bound)
-        vars(chosen.query).update({OPENED: by_column, _OPENED_IN_ROW: _attnames(opened)})
-        if issubclass(chosen._iterable_class, ModelIterable):
+        names = [field.attname for field in opened]
+        vars(chosen.query).update({OPENED: by_column, _OPENED_IN_ROW: names})
+        kind = chosen._iterable_class
+        if issubclass(kind, ModelIterable) and not issubclass(kind, OpenedIterable):
+            vars(chosen.query)[_MADE_BY] = kind
             chosen._iterable_class = OpenedIterable
         return chosen
 
@@ -52,40 +58,44 @@ class EncryptedQuerySet(QuerySet[_Row]):
         for field, row in held:
             if field.attname not in vars(row):
                 getattr(row, field.attname)  # it was deferred
-        with prepared_in(held, _prepared):
+        self._for_write = True
+        with prepared_in(held, partial(_prepared, self.db)):
             return super().bulk_update(rows, names, batch_size)
 
 
 class OpenedIterable(ModelIterable):  # type: ignore[type-arg]
-    """Objects whose values that are bound to their rows are opened, as the others are already."""
+    """Objects whose values are opened: most are already, unless they are bound to their rows.
+
+    The objects are those of the project's class of iterables, where the queryset has one.
+    """
 
     queryset: Any
+    chunked_fetch: bool
+    chunk_size: int
 
     def __iter__(self) -> Iterator[Any]:
-        names = vars(self.queryset.query).get(_OPENED_IN_ROW, ())
-        for instance in super().__iter__():
+        chosen = vars(self.queryset.query)
+        names, kind = chosen.get(_OPENED_IN_ROW, ()), chosen.get(_MADE_BY, ModelIterable)
+        for instance in kind(self.queryset, self.chunked_fetch, self.chunk_size):
             for name in names:
                 if name in instance.__dict__:  # or it is deferred
                     getattr(instance, name)
             yield instance
 
 
-def _attnames(opened: Iterable[Any]) -> tuple[str, ...]:
-    return tuple(field.attname for field in opened if field.is_bound)
-
-
-def _prepared(field: Any, row: Any) -> Any:
-    """Return what is written for a value, with the row that it belongs to."""
+def _prepared(using: str, field: Any, row: Any) -> Any:
+    """Return what is written for a value in a database, with the row that it belongs to."""
     sealed = sealed_in(row, field)
     if isinstance(sealed, BroughtValue):
         return sealed.prepared(field, row, add=False)
     prepared = Unencrypted(getattr(row, field.attname), row)
     if not isinstance(prepared.value, Mask):
         return carried(field, prepared)
-    stays = prepared.value.sealed.prepared(field, row, add=False) is not None
+    is_there = using == router.db_for_write(type(row), instance=row)
+    stays = is_there and prepared.value.sealed.prepared(field, row, add=False) is not None
     # What is bound to a column that is written with it may have been written with another since.
     if not stays or not all(each.primary_key for each in field.bound_fields):
-        raise masked_in(field, prepared.value)
+        raise masked_in(field, prepared.value, row)
     return StoredCol(field)
 
 

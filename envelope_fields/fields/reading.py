@@ -10,12 +10,12 @@ from typing import Any
 
 from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied
 from envelope_fields.fields.attribute import LoadingMixin, Reader
+from envelope_fields.fields.columns import column_in
 from envelope_fields.fields.errors import not_a_value, refuse, unread, without_row
 from envelope_fields.fields.legacy import reading as legacy
 from envelope_fields.fields.masks import Mask
 from envelope_fields.fields.sealed import SealedEnvelope, SealedValue
-from envelope_fields.fields.selected import column_in, converters_of
-from envelope_fields.keyring import decrypt, decrypt_to_move, decrypt_to_verify
+from envelope_fields.keyring.values import decrypt, decrypt_to_move, decrypt_to_verify
 
 
 class ReadingMixin(LoadingMixin):
@@ -62,7 +62,7 @@ class ReadingMixin(LoadingMixin):
         return reader(self, decrypt_to_verify, contexts)(value, None, None)
 
     def read_to_move(self, value: bytes, contexts: Sequence[bytes] | None = None) -> Any:
-        """Read a value for a job that writes what follows from it, which is no use of it.
+        """Read a value for a job that writes what follows from it, which does not count as a use.
 
         Args:
             value: as it is stored.
@@ -119,3 +119,11 @@ def reader(
     return legacy.column_reader(
         field, read, to_verify=decrypt in (decrypt_to_move, decrypt_to_verify)
     )
+
+
+def converters_of(column: Any, connection: Any) -> list[Any]:
+    """Return what makes values of what a database gives for a column, its own converters first."""
+    return [
+        *connection.ops.get_db_converters(column),
+        *column.get_db_converters(connection),
+    ]

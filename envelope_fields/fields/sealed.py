@@ -12,14 +12,16 @@ from copy import deepcopy
 from typing import Any, NoReturn
 
 from django.apps import apps
+from django.core.exceptions import FieldDoesNotExist
 from django.db import DatabaseError
 from django.db.models import Model
 
 from envelope_fields.crypto import format as layout
-from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.exceptions import DecryptionFailed, EnvelopeError
 from envelope_fields.fields.legacy.base import is_envelope
 from envelope_fields.fields.prepared import Kept, StoredEnvelope, Unencrypted
-from envelope_fields.keyring import Handle, version_of
+from envelope_fields.keyring import version_of
+from envelope_fields.keyring.handles import Handle
 
 MISSING: Any = object()
 
@@ -40,6 +42,7 @@ class SealedValue:
 
     __slots__ = ("envelope", "field", "handle", "row")
     is_replaced = True  # by the value, in the object, once that is opened
+    _advice = "Read the attribute of the object, which opens it, instead of what it keeps inside."
 
     def __init__(
         self, field: Any, envelope: bytes, handle: Handle | None = None, row: Any = MISSING
@@ -83,7 +86,8 @@ class SealedValue:
         is_copied = field.is_copy_of(self.field) and is_envelope(self.envelope)
         if is_copied and self._opens_in(field, instance):
             return StoredEnvelope(self.envelope, field.label)
-        if add or field != self.field or self._has_moved(field, instance):
+        is_given = add or instance._state.adding  # to a constructor: what is loaded adds nothing
+        if is_given or field != self.field or self._has_moved(field, instance):
             return None
         return Kept(self, instance)
 
@@ -103,7 +107,8 @@ class SealedValue:
 
     def _has_moved(self, field: Any, instance: Model) -> bool:
         """Whether the object stands for another row, or that for another key, than when loaded."""
-        if self.row != field.row_of(instance):
+        row = field.row_of(instance)
+        if row != self.row and field.row_as_loaded(row) != self.row:
             return True
         if not callable(field.key):
             return False
@@ -141,17 +146,13 @@ class SealedValue:
         names = self.field.model._meta.label, self.field.name
         return _unpickled, (type(self), names, self.field.portable(self), *row)
 
-    def __copy__(self) -> SealedValue:
+    def __copy__(self, memo: Any = None) -> SealedValue:
         return self
 
-    def __deepcopy__(self, memo: Any) -> SealedValue:
-        return self
+    __deepcopy__ = __copy__
 
     def _refuse(self, *_: Any) -> NoReturn:
-        raise TypeError(
-            f"The value of {self.field} is sealed. Read the attribute of the object, which opens "
-            "it, instead of what the object keeps inside."
-        )
+        raise TypeError(f"The value of {self.field} is sealed. {self._advice}")
 
     __str__ = __bool__ = __len__ = __iter__ = __contains__ = __getitem__ = __format__ = _refuse
     __lt__ = __le__ = __gt__ = __ge__ = __add__ = __radd__ = __int__ = __float__ = _refuse
@@ -218,7 +219,7 @@ class BroughtValue(SealedValue):
     def as_text(self) -> str | None:
         return None if self._is_changed() else layout.encode_text(self.envelope)
 
-    def __deepcopy__(self, memo: Any) -> SealedValue:
+    def __deepcopy__(self, memo: Any = None) -> SealedValue:
         copied: Any = self.as_kind(type(self))
         copied.value.extend(deepcopy(self.value, memo))
         return copied  # type: ignore[no-any-return]  # of this class
@@ -237,6 +238,38 @@ class BroughtValue(SealedValue):
         return bool(to_plaintext(self.value[0]) != to_plaintext(super().open()))
 
 
+class LostField(str):
+    """The path of a field that this code lacks, in the place of that."""
+
+    field_path = property(str)
+
+
+class LostValue(SealedValue):
+    """A value that was pickled by code whose field this code lacks, or has in clear.
+
+    The rest of its object is there; processes of two versions may have a cache in common.
+    """
+
+    __slots__ = ("_pickled",)
+    _advice = "It was pickled by code that had this encrypted field. Load the object again."
+
+    def __init__(self, *pickled: Any) -> None:
+        _, names, envelope, *_ = self._pickled = pickled
+        super().__init__(LostField(".".join(names)), envelope)
+
+    def open(self) -> NoReturn:
+        raise DecryptionFailed(f"The value of {self.field} cannot be opened. {self._advice}")
+
+    def belongs_to(self, data: dict[str, Any]) -> None:
+        """Note nothing: of its field, nothing is known."""
+
+    def prepared(self, field: Any, instance: Model, add: bool) -> None:
+        """Have it opened, which is refused."""
+
+    def __reduce__(self) -> Any:
+        return _unpickled, self._pickled
+
+
 def _unpickled(
     kind: type[SealedValue],
     names: tuple[str, str],
@@ -245,7 +278,12 @@ def _unpickled(
     row_names: tuple[str, ...] | None = None,
 ) -> SealedValue:
     label, name = names
-    field: Any = apps.get_model(label)._meta.get_field(name)
+    try:
+        field: Any = apps.get_model(label)._meta.get_field(name)
+    except (LookupError, FieldDoesNotExist):
+        field = None
+    if not hasattr(field, "to_plaintext"):
+        return LostValue(kind, names, envelope, *(() if row is MISSING else (row, row_names)))
     # It may be bound to other columns than when it was pickled: then those of its object count.
     is_known = field.row_names == (row_names or field.key_names)
     return kind(field, envelope, None, row if is_known else MISSING)

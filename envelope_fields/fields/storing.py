@@ -11,7 +11,7 @@ serializers refuse it as a value before.
 import sys
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from functools import partial, wraps
+from functools import partial
 from typing import Any
 
 from django.core.exceptions import FieldError
@@ -26,6 +26,7 @@ from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound, MasterK
 from envelope_fields.fields.errors import named
 from envelope_fields.fields.legacy.base import is_envelope as is_stored_envelope
 from envelope_fields.fields.masks import Mask, masked_in, refuse_mask
+from envelope_fields.fields.patches import extend
 from envelope_fields.fields.prepared import (
     Kept,
     PreparedValue,
@@ -33,7 +34,14 @@ from envelope_fields.fields.prepared import (
     StoredEnvelope,
     Unencrypted,
 )
-from envelope_fields.fields.sealed import BroughtValue, encrypted_fields, sealed_in
+from envelope_fields.fields.sealed import (
+    MISSING,
+    AssignedValue,
+    BroughtValue,
+    SealedValue,
+    encrypted_fields,
+    sealed_in,
+)
 from envelope_fields.fields.types import FieldBase
 from envelope_fields.fields.validation import is_envelope
 from envelope_fields.fields.writing import is_json_null
@@ -60,14 +68,15 @@ def storable(field: Any, stored: StoredEnvelope, using: str) -> bytes:
     """
     try:
         version = keyring.version_of(format.parse(stored.envelope).version_id)
-        keyring.refuse_uncommitted(version, using)
+        goes_with = keyring.rows.rolled_back_with(field.model, using)
+        keyring.rows.refuse_uncommitted(version, goes_with)
     except MasterKeyNotFound:
         return stored.envelope
     except MasterKeyUnusable as error:
         raise named(field, error) from error
     for what, state in (("key", version.key_state), ("version", version.state)):
         if state in _LOST:
-            keyring.refused(version.version_id, keyring.WRITE_FIELD)
+            keyring.uses.refused(version.version_id, keyring.uses.WRITE_FIELD)
             raise named(
                 field,
                 MasterKeyUnusable(
@@ -85,7 +94,7 @@ def _refuse_other_row(field: Any, stored: StoredEnvelope) -> None:
     """Raise if an envelope is bound to another row than the one that it is stored in."""
     contexts = field.contexts_of(field.row_of(stored.instance))
     try:
-        keyring.decrypt_to_verify(stored.envelope, contexts, field.field_path)
+        keyring.values.decrypt_to_verify(stored.envelope, contexts, field.field_path)
     except UnwrapFailed:
         raise FieldError(
             f"{field} is bound to its row, and this envelope was made for another one, with other "
@@ -102,6 +111,7 @@ class StoringMixin(FieldBase):
     has_drafts = False
     label: Any
     writer: Any
+    is_null: Any
 
     def to_python(self, value: Any) -> Any:
         if self.has_drafts and isinstance(value, str) and is_envelope(value):
@@ -115,7 +125,7 @@ class StoringMixin(FieldBase):
     def stored_by(
         self, prepared: StoredEnvelope | Kept, connection: BaseDatabaseWrapper
     ) -> bytes | StoredCol:
-        """Return what a prepared value that is no plain one puts into the column."""
+        """Return what a prepared value that is not a plain one puts into the column."""
         if isinstance(prepared, Kept):
             return self._kept_by(prepared, connection)
         return storable(self, self._own(prepared), connection.alias)
@@ -154,7 +164,7 @@ class StoringMixin(FieldBase):
             return text
         refuse_mask(self, self.value_from_object(obj))
         prepared = Unencrypted(self.value_from_object(obj), obj)
-        if prepared.value is None:
+        if self.is_null(prepared.value):
             return None
         if type(prepared.value) is StoredEnvelope:
             return format.encode_text(prepared.value.envelope)
@@ -166,7 +176,7 @@ def _kept_in_a_draft(field: Any, mask: Mask, obj: Model) -> str:
     """Return the text of the envelope of a value that the principal may not read."""
     is_kept = mask.sealed.prepared(field, obj, add=False) is not None
     if not is_kept or not is_stored_envelope(mask.sealed.envelope):
-        raise masked_in(field, mask)
+        raise masked_in(field, mask, obj)
     return format.encode_text(mask.sealed.envelope)
 
 
@@ -183,13 +193,23 @@ def has_drafts(model: Any) -> bool:
 def prepare_saves_of(model: Any) -> None:
     """Have the fields of a model asked in raw saves, too, and fixtures' envelopes let go after any.
 
-    Nothing else tells when that is.
+    Nothing else tells when that is; nor when an object begins to be one of another database.
     """
-    original = model._save_table
-    if getattr(original, "prepares", False):  # of a parent
-        return
+    extend(model, "_save_table", _preparing)
+    extend(model, "refresh_from_db", _refreshing)
 
-    @wraps(original)
+
+def _refreshing(original: Any) -> Any:
+    def refresh_from_db(self: Model, *args: Any, **kwargs: Any) -> None:
+        using = router.db_for_write(type(self), instance=self)
+        before = [sealed_in(self, each) for each in encrypted_fields(self)]
+        original(self, *args, **kwargs)
+        _goes_to(self, using, before)
+
+    return refresh_from_db
+
+
+def _preparing(original: Any) -> Any:
     def _save_table(self: Model, raw: bool = False, *args: Any, **kwargs: Any) -> Any:
         if raw:
             with prepared_in(_asked_raw(self), _prepared_raw):
@@ -199,10 +219,12 @@ def prepare_saves_of(model: Any) -> None:
         if BroughtValue in map(type, self.__dict__.values()):
             table = kwargs.get("cls", args[0] if args else None)
             _let_go(self, table, kwargs.get("update_fields", args[4] if len(args) > 4 else None))
+        using = kwargs.get("using", args[3] if len(args) > 3 else None)
+        if self._state.db not in (None, using):
+            _goes_to(self, using, [sealed_in(self, each) for each in encrypted_fields(self)])
         return saved
 
-    vars(_save_table)["prepares"] = True
-    model._save_table = _save_table
+    return _save_table
 
 
 @contextmanager
@@ -240,7 +262,9 @@ def _prepared_raw(field: Any, row: Any) -> Any:
     if sealed is None:
         return carried(field, Unencrypted(vars(row)[field.attname], row))
     prepared = sealed.prepared(field, row, add=False)
-    return carried(field, Unencrypted(sealed.open(), row)) if prepared is None else prepared
+    if prepared is None or field.changes_with_others(prepared, row):
+        return carried(field, Unencrypted(sealed.open(), row))
+    return prepared
 
 
 def carried(field: Any, prepared: Unencrypted) -> Any:
@@ -250,6 +274,19 @@ def carried(field: Any, prepared: Unencrypted) -> Any:
     is_expression = hasattr(prepared.value, "resolve_expression")
     is_encrypted = not is_expression or is_json_null(field, prepared.value)
     return prepared if is_encrypted else prepared.value
+
+
+def _goes_to(instance: Model, using: str | None, loaded: list[Any]) -> None:
+    """Have values written that an object still holds of another database when it is saved again.
+
+    What it was loaded from may also be a replica of the one that it is saved in.
+    """
+    if using == router.db_for_write(type(instance), instance=instance):
+        return
+    held = instance.__dict__
+    for sealed in loaded:
+        if type(sealed) is SealedValue and held.get(sealed.field.attname, MISSING) is sealed:
+            held[sealed.field.attname] = sealed.as_kind(AssignedValue)
 
 
 def _let_go(instance: Model, table: Any, names: Collection[str] | None) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 from django.db import models
 
 from envelope_fields.fields.encrypted import EncryptedFieldMixin
+from envelope_fields.fields.plain import is_null
 from envelope_fields.fields.storing import StoringMixin
 from envelope_fields.fields.types import (
     FilePathOptions,
@@ -29,10 +30,12 @@ _OURS = (StoringMixin.to_python, ValidationMixin.to_python)
 class TextMixin(EncryptedFieldMixin):
     """Writes the values of a field class of text, which follows in the MRO, as UTF-8."""
 
+    asks_plain = True
+
     def to_plaintext(self, value: Any) -> bytes:
         # What is text is stored as it is, and most is: Django's preparing would only say so again.
         if type(value) is not str or self._prepares_text:
-            value = self.get_prep_value(value)
+            value = self.prepared_by_plain(value)
         try:
             return value.encode()  # type: ignore[no-any-return]  # a str
         except UnicodeEncodeError:
@@ -45,7 +48,16 @@ class TextMixin(EncryptedFieldMixin):
         ours: Any = type(self)
         prepare, convert = ours.get_prep_value, ours.to_python
         below = super(ValidationMixin, self).to_python.__func__  # type: ignore[attr-defined]
-        return not (prepare in _PREPARING and convert in _OURS and below in _CONVERTING)
+        is_plain = prepare in _PREPARING and convert in _OURS and below in _CONVERTING
+        return not is_plain or self.as_plain is not None
+
+    @cached_property
+    def makes_null(self) -> bool:
+        """Whether NULL may be stored for more than None."""
+        return self._prepares_text
+
+    def is_null(self, value: Any) -> bool:
+        return is_null(self, value) if self.makes_null else value is None
 
     # Itself a method of bytes, so that a value that is read costs one call less.
     from_plaintext = staticmethod(bytes.decode)  # type: ignore[assignment]  # faster than a method
@@ -56,7 +68,6 @@ class EncryptedTextField(Typed[Set, Get], TextMixin, models.TextField):  # type:
 
     if TYPE_CHECKING:
         _pyi_private_set_type: str  # for the plugin of django-stubs
-        _pyi_private_get_type: str
 
         @overload
         def __init__(
@@ -76,7 +87,6 @@ class EncryptedCharField(Typed[Set, Get], TextMixin, models.CharField):  # type:
 
     if TYPE_CHECKING:
         _pyi_private_set_type: str | int
-        _pyi_private_get_type: str
 
         @overload
         def __init__(
@@ -96,7 +106,6 @@ class EncryptedEmailField(Typed[Set, Get], TextMixin, models.EmailField):  # typ
 
     if TYPE_CHECKING:
         _pyi_private_set_type: str
-        _pyi_private_get_type: str
 
         @overload
         def __init__(
@@ -116,7 +125,6 @@ class EncryptedURLField(Typed[Set, Get], TextMixin, models.URLField):  # type: i
 
     if TYPE_CHECKING:
         _pyi_private_set_type: str | int
-        _pyi_private_get_type: str
 
         @overload
         def __init__(
@@ -136,7 +144,6 @@ class EncryptedSlugField(Typed[Set, Get], TextMixin, models.SlugField):  # type:
 
     if TYPE_CHECKING:
         _pyi_private_set_type: str | int
-        _pyi_private_get_type: str
 
         @overload
         def __init__(

@@ -34,7 +34,6 @@ class EncryptedDateField(Typed[Set, Get], _NowMixin, models.DateField):  # type:
 
     if TYPE_CHECKING:
         _pyi_private_set_type: date | str  # for the plugin of django-stubs
-        _pyi_private_get_type: date
 
         @overload
         def __init__(
@@ -59,7 +58,6 @@ class EncryptedDateTimeField(Typed[Set, Get], _NowMixin, models.DateTimeField): 
 
     if TYPE_CHECKING:
         _pyi_private_set_type: datetime | date | str
-        _pyi_private_get_type: datetime
 
         @overload
         def __init__(
@@ -95,7 +93,6 @@ class EncryptedTimeField(Typed[Set, Get], _NowMixin, models.TimeField):  # type:
 
     if TYPE_CHECKING:
         _pyi_private_set_type: time | datetime | str
-        _pyi_private_get_type: time
 
         @overload
         def __init__(
@@ -120,7 +117,6 @@ class EncryptedDurationField(Typed[Set, Get], CanonicalMixin, models.DurationFie
 
     if TYPE_CHECKING:
         _pyi_private_set_type: timedelta | str
-        _pyi_private_get_type: timedelta
 
         @overload
         def __init__(

@@ -58,7 +58,21 @@ else:
             return cls
 
 
-class Options(TypedDict, Generic[Null], total=False):
+class OwnOptions(TypedDict, total=False):
+    """The options that an encrypted field has beside those of Django."""
+
+    key: KeyChoice
+    context: str | None
+    previous_contexts: Iterable[str]
+    bind_to: Iterable[str]
+    previous_bindings: Iterable[Iterable[str | tuple[str, str]]]
+    copy_of: str | None
+    converts: str | None
+    on_denied: OnDenied
+    legacy: Iterable[LegacyFormat]
+
+
+class Options(OwnOptions, Generic[Null], total=False):
     """The options of an encrypted field, but for those that its column cannot have.
 
     Where Django takes a translated text, it may be of the type of any project's translations.
@@ -76,15 +90,6 @@ class Options(TypedDict, Generic[Null], total=False):
     help_text: Any
     serialize: bool
     validators: Iterable[Callable[[Any], Any]]
-    key: KeyChoice
-    context: str | None
-    previous_contexts: Iterable[str]
-    bind_to: Iterable[str]
-    previous_bindings: Iterable[Iterable[str | tuple[str, str]]]
-    copy_of: str | None
-    converts: str | None
-    on_denied: OnDenied
-    legacy: Iterable[LegacyFormat]
 
 
 class TextOptions(Options[Null], total=False):

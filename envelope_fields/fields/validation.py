@@ -1,4 +1,4 @@
-"""What stands for a value and is none: the dots of a mask, the text of an envelope, bytes.
+"""What stands for a value and is not one: the dots of a mask, the text of an envelope, bytes.
 
 Encrypted in the place of the value, each would be stored, and the value would be gone. So code that
 writes, forms and serializers refuse it.
@@ -20,11 +20,12 @@ from envelope_fields.exceptions import MalformedEnvelope
 from envelope_fields.fields.forms import DOTS_ARE_NO_VALUE, disabled_for_masks
 from envelope_fields.fields.masks import DOTS, MARK, Mask, is_unopened
 from envelope_fields.fields.prepared import StoredEnvelope, Unencrypted
+from envelope_fields.fields.sealed import sealed_in
 from envelope_fields.fields.types import FieldBase
 
 
 class StandIn(NamedTuple):
-    """A kind of what is no value."""
+    """A kind of what stands for a value."""
 
     error: type[Exception]
     reason: str  # for who wrote the code
@@ -62,6 +63,11 @@ _BYTES = StandIn(
 # Nothing stands for a value that is of these types itself.
 _NEVER_TEXT = frozenset((bool, int, float, Decimal, date, datetime, time, timedelta, UUID))
 
+_VALUE_IS_NEEDED = _(
+    "The change needs this value, which cannot be opened for you. A user who may read it can make "
+    "the change."
+)
+
 _BYTES_OF_PYTHON = (bytes, bytearray, memoryview)
 
 ToStored = Callable[[Unencrypted], bytes]
@@ -72,7 +78,7 @@ _SHOWN = (DOTS.encode(), b"\\u2022" * len(DOTS))  # as text, and as JSON escapes
 
 
 def refusing(field: Any, to_plaintext: Callable[[Any], bytes]) -> ToStored:
-    """Return what makes the plaintext of a prepared value, and raises where that is none.
+    """Return what makes the plaintext of a prepared value, and raises for a stand-in.
 
     It raises:
         FieldError: dots, in a field that masks; the text of an envelope.
@@ -131,7 +137,11 @@ class ValidationMixin(FieldBase):
         return super().to_python(value)
 
     def clean(self, value: Any, model_instance: Model | None) -> Any:
-        if isinstance(value, StoredEnvelope | Mask):
+        if isinstance(value, StoredEnvelope):
+            return value
+        if isinstance(value, Mask):
+            if model_instance is not None and not _stays(self, value, model_instance):
+                raise ValidationError(_VALUE_IS_NEEDED, code="value_is_needed")
             return value
         value = value.value if type(value) is Unencrypted else value
         Validator(self)(value)
@@ -145,8 +155,16 @@ class ValidationMixin(FieldBase):
         return disabled_for_masks(made, self) if made is not None and self.masks else made
 
 
+def _stays(field: Any, mask: Mask, instance: Model) -> bool:
+    """Whether saving an object leaves a value alone that its user may not read."""
+    if mask.sealed is not sealed_in(instance, field):
+        return True  # it is of another object, and refused when it is written
+    prepared = mask.sealed.prepared(field, instance, instance._state.adding)
+    return prepared is not None and not field.changes_with_others(prepared, instance)
+
+
 class Validator:
-    """Refuses what a form or a serializer brings for a field, and is no value of it."""
+    """Refuses what a form or a serializer brings for a field, and is not a value of it."""
 
     def __init__(self, field: Any) -> None:
         self.field = field

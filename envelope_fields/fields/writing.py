@@ -16,8 +16,10 @@ from envelope_fields.fields.errors import named
 from envelope_fields.fields.keys import alias_for, make_key, managed_by
 from envelope_fields.fields.masks import Mask
 from envelope_fields.fields.prepared import StoredCol, StoredEnvelope, Unencrypted
+from envelope_fields.fields.sealed import SealedValue
 from envelope_fields.fields.validation import refusing
 from envelope_fields.keyring import encrypt
+from envelope_fields.keyring.rows import rolled_back_with
 from envelope_fields.models import DEFAULT_ALIAS
 
 Writer = Callable[[Unencrypted, str | None], bytes]
@@ -33,7 +35,7 @@ def writer(field: Any) -> Writer:
     It raises:
         FieldError: the field takes its key from the row, and there is none; or the value is
             what stands for one.
-        TypeError, ValueError: the value is none that the field can store.
+        TypeError, ValueError: the field cannot store the value.
         EnvelopeError: as `keyring.encrypt` raises it, naming the field.
     """
     bound = field.is_bound
@@ -45,12 +47,14 @@ def writer(field: Any) -> Writer:
     def write(prepared: Unencrypted, using: str | None) -> bytes:
         alias = chosen if is_alias else alias_for(field, prepared.instance)
         context = context_for(field, prepared.instance, using) if bound else unbound_context
+        goes_with = rolled_back_with(field.model, using)
         try:
-            return encrypt(alias, plaintext_of, prepared, context, using, field_path, manager)
+            return encrypt(alias, plaintext_of, prepared, context, goes_with, field_path, manager)
         except EnvelopeError as error:
             make_key(field, alias, using, error)
+        goes_with = rolled_back_with(field.model, using)
         try:
-            return encrypt(alias, plaintext_of, prepared, context, using, field_path, manager)
+            return encrypt(alias, plaintext_of, prepared, context, goes_with, field_path, manager)
         except EnvelopeError as problem:
             raise named(field, problem) from problem
 
@@ -100,7 +104,7 @@ def guarded(field: Any) -> ToPlaintext:
     """Return `field.to_plaintext`, raising what names the field and holds nothing of the value.
 
     It raises:
-        TypeError, ValueError: the value is none that the field can store.
+        TypeError, ValueError: the field cannot store the value.
     """
     to_plaintext: ToPlaintext = field.to_plaintext
     if type(field).__module__.startswith("envelope_fields."):
@@ -221,8 +225,16 @@ def _carrying(value: Value, field: Field[Any, Any]) -> Value:
     """Return a value that is told from a default which a migration asks for, and no row will hold.
 
     Masks stay what they are, and are refused for it.
+
+    Raises:
+        FieldError: it is a sealed one.
     """
     content = value.value
+    if isinstance(content, SealedValue):
+        raise FieldError(
+            f"{field}: Value() was given a sealed value. Give it what the attribute of the object "
+            "gives when it is read, which opens the value."
+        )
     if content is None or isinstance(content, Unencrypted | StoredEnvelope | Mask):
         return value if _output_field(value) is None else _value(content, field)
     return _value(Unencrypted(content, None), field)

@@ -3,16 +3,19 @@
 A column beside the encrypted one is made of it: that of a blind index, or one in clear.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from django.core.exceptions import FieldError
 from django.db import router
 from django.db.models import Case, Expression, Model, Value, When
+from django.db.models.base import ModelState
 
 from envelope_fields.fields.masks import refuse_mask
 from envelope_fields.fields.prepared import Kept, StoredCol, StoredEnvelope, Unencrypted
 from envelope_fields.fields.sealed import MISSING, SealedValue
+from envelope_fields.fields.storing import carried
 from envelope_fields.fields.writing import is_json_null
 
 
@@ -124,3 +127,55 @@ class OwnColumn(Expression):
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         return str(connection.ops.quote_name(self.output_field.column)), ()
+
+
+# -- Values that a field makes while its row is saved ----------------------------------------------
+
+# As a `pre_save()` of a project's own may. An object need not have them: Django stores what it
+# returns, and columns beside the encrypted one are made of the same.
+
+_OURS = "envelope_fields."
+_DJANGOS = "django.db.models.fields"  # whose objects have what they return
+
+# By the state of an object and not in it, so that no pickle has a value twice.
+_inserted: WeakKeyDictionary[ModelState, dict[Any, Any]] = WeakKeyDictionary()
+
+
+def makes_values(field: Any) -> bool:
+    """Whether a field may store another value than its object has."""
+    return not maker(type(field).__mro__).__module__.startswith(_DJANGOS)
+
+
+def plain_class_makes_values(field: Any) -> bool:
+    """Whether the plain class that an encrypted field extends has a say in what is stored.
+
+    Then a value that no code looked at is not left alone before that class was asked.
+    """
+    kinds = type(field).__mro__
+    ours = [place for place, each in enumerate(kinds) if each.__module__.startswith(_OURS)]
+    return not maker(kinds[ours[-1] :]).__module__.startswith(_DJANGOS)
+
+
+def maker(kinds: Iterable[type]) -> type:
+    """Return the class, of those that are not ours, whose `pre_save()` makes a value."""
+    plain = (each for each in kinds if not each.__module__.startswith(_OURS))
+    return next(each for each in plain if "pre_save" in vars(each))
+
+
+def noting(field: Any) -> Callable[[Model, bool], Any]:
+    """Return the `pre_save()` of a field that makes values: it notes what goes into a new row."""
+    pre_save = type(field).pre_save
+
+    def noted(model_instance: Model, add: bool) -> Any:
+        made = Unencrypted(pre_save(field, model_instance, add), model_instance)
+        prepared = carried(field, made)
+        if add and (field.indexes or field.converted is not None):
+            _inserted.setdefault(model_instance._state, {})[field] = prepared
+        return prepared
+
+    return noted
+
+
+def inserted(field: Any, instance: Model) -> Any:
+    """Return what an INSERT writes of a field that makes values; MISSING of any other."""
+    return _inserted.get(instance._state, {}).get(field, MISSING)

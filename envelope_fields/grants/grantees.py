@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import router
-from django.db.models import Model, Q, QuerySet
+from django.db.models import Model, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -23,12 +23,16 @@ class Grantee(NamedTuple):
     type: str
     id: str
 
+    def columns(self) -> dict[str, str]:
+        """Return what the grants of the grantee have in their columns.
+
+        Look at them once more: a database may compare without case, or without spaces at the end.
+        """
+        return {"principal_type": self.type, "principal_id": self.id}
+
 
 def grantee_of(to: Any) -> Grantee:
-    """Return how grants name a user or group.
-
-    Args:
-        to: a saved user or group.
+    """Return how grants name a saved user or group.
 
     Raises:
         TypeError: it is neither.
@@ -67,20 +71,16 @@ def named_group(name: str) -> Any | None:
 
 
 def named_grantee(kind: str, name: str) -> Any:
-    """Return the user or group of a name.
-
-    Args:
-        kind: `user` or `group`.
-        name: as for the login, or of the group.
+    """Return the `user` or `group` of a name, as `kind` says which.
 
     Raises:
         ValidationError: there is none.
     """
-    row = named_group(name) if kind == "group" else named_user(name)
+    if kind == "group":
+        row, what = named_group(name), _("There is no group of this name.")
+    else:
+        row, what = named_user(name), _("There is no user of this name.")
     if row is None:
-        what = _("There is no user of this name.")
-        if kind == "group":
-            what = _("There is no group of this name.")
         raise ValidationError({kind: what})
     return row
 
@@ -132,14 +132,6 @@ def are_effective(rows: dict[Grantee, Any]) -> dict[Grantee, bool]:
         grantee: is_effective(row) if isinstance(row, model) else row.pk in with_members
         for grantee, row in rows.items()
     }
-
-
-def granted_to(grantee: Grantee) -> Q:
-    """Return the condition for the grants of one grantee.
-
-    Look at them once more: a database may compare without case, or without spaces at the end.
-    """
-    return Q(principal_type=grantee.type, principal_id=grantee.id)
 
 
 def grantee(grant: KeyGrant) -> Grantee:
@@ -205,7 +197,7 @@ def list_grants(key: Key | None = None, to: Any = None) -> list[ListedGrant]:
         rows = rows.filter(master_key=found_key(rows.db, key))
     named = None if to is None else grantee_of(to)
     if named is not None:
-        rows = rows.filter(granted_to(named))
+        rows = rows.filter(**named.columns())
     found = rows.order_by("master_key__alias", "pk")
     return described([row for row in found if named in (None, grantee(row))])
 
@@ -259,12 +251,7 @@ def grantee_text(listed: ListedGrant) -> str:
 
 
 def event_content(grant: KeyGrant, name: str) -> dict[str, Any]:
-    """Return a grant as an event of the audit trail has it.
-
-    Args:
-        grant: its row.
-        name: of the grantee, for users; empty where the grantee is deleted.
-    """
+    """Return a grant as an event has it, with the name of its grantee; empty if that is deleted."""
     grantee = f"{grant.principal_type} {grant.principal_id}"
     return {
         "grant": grant.pk,

@@ -1,8 +1,8 @@
 """Blind indexes of tables that have rows: filled online, verified, and brought to be read.
 
 `rows` says what the index of each row is to be; `rebuild` has the jobs that write it where it is
-not, or say where it is not, and what they go over; `runs` starts them; `collisions` are values that
-a unique index would not take. `states` brings an index as far as its rows allow, and
+not, or say where it is not; `runs` are about one index, and start these; `collisions` are values
+that a unique index would not take. `states` brings an index as far as its rows allow, and
 `steps` says what a single step takes.
 """
 

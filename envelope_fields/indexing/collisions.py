@@ -17,8 +17,8 @@ from django.db.models import Q
 from envelope_fields.crypto.blind_index import value_part
 from envelope_fields.databases.tables import UniqueIndex, unique_indexes
 from envelope_fields.exceptions import EnvelopeError, IndexNotReady
-from envelope_fields.fields import IndexedUnique
 from envelope_fields.fields.index.macs import is_index
+from envelope_fields.fields.index.uniqueness import declared as declared_constraints
 from envelope_fields.indexing.rows import IndexedTable, Row, batches, location
 from envelope_fields.jobs.job import stops
 
@@ -131,19 +131,12 @@ def _part(row: Row, column: Any, key: bytes) -> Hashable:
 
 @dataclass(frozen=True, slots=True)
 class Uniqueness:
-    """What no two rows of a table may have alike.
+    """What no two rows of a table may have alike."""
 
-    Attributes:
-        name: of the constraint; empty for `unique=True`.
-        columns: the fields of its columns, one of which is the index.
-        condition: of the rows that it is about; None is all.
-        nulls_distinct: whether a row with NULL in one of the columns is like no other.
-    """
-
-    name: str
-    columns: tuple[Any, ...]
-    condition: Q | None = None
-    nulls_distinct: bool = True
+    name: str  # of the constraint; empty for `unique=True`
+    columns: tuple[Any, ...]  # their fields, one of which is the index
+    condition: Q | None = None  # of the rows that it is about; None is all
+    nulls_distinct: bool = True  # whether a row with NULL in one of the columns is like no other
 
     def __str__(self) -> str:
         return repr(self.name) if self.name else f"unique=True of {self.columns[0].name}"
@@ -164,9 +157,7 @@ def uniqueness_of(index: Any, using: str) -> list[Uniqueness]:
 
 
 def _declared(index: Any, features: Any) -> Iterator[Uniqueness]:
-    for each in index.model._meta.constraints:
-        if not isinstance(each, IndexedUnique):
-            continue
+    for each in declared_constraints(index.model):
         columns = tuple(each.columns(index.model))
         is_made = (each.condition is None or features.supports_partial_indexes) and (
             each.nulls_distinct is None or features.supports_nulls_distinct_unique_constraints
@@ -177,20 +168,16 @@ def _declared(index: Any, features: Any) -> Iterator[Uniqueness]:
 
 
 def require_constraints(tables: Iterable[IndexedTable], to: str) -> None:
-    """Return if each table of an index keeps unique what is declared.
-
-    Raises:
-        IndexNotReady: one does not.
-        DatabaseError: it could not be asked.
-    """
-    problems = [problem for table in tables for problem in _problems(table)]
+    """Raise `IndexNotReady` if a table of an index does not keep unique what is declared."""
+    problems: dict[str, str] = {}
+    for table in tables:
+        problems |= dict.fromkeys(_problems(table), table.index.field_path)
     if problems:
-        label = problems[0][0].index.field_path
-        listed = "; ".join(text for _, text in problems)
+        label, listed = next(iter(problems.values())), "; ".join(problems)
         raise IndexNotReady(f"The blind index {label} does not become {to}: {listed}.")
 
 
-def _problems(table: IndexedTable) -> Iterator[tuple[IndexedTable, str]]:
+def _problems(table: IndexedTable) -> Iterator[str]:
     found = unique_indexes(table.column.table_sql, table.using)
     where = location(table.using, table.schema)
     for each in uniqueness_of(table.index, table.using):
@@ -203,4 +190,4 @@ def _problems(table: IndexedTable) -> Iterator[tuple[IndexedTable, str]]:
                 f"{each} has the index {like[0].name!r} in {where}, which is not valid: drop it, "
                 "and make it again"
             )
-        yield table, fault
+        yield fault

@@ -8,14 +8,13 @@ from typing import Any
 from django.db.models import Exists, OuterRef, QuerySet
 
 from envelope_fields import models
-from envelope_fields.census import CensusRow, representation as census
+from envelope_fields.census import CensusRow, count_columns, representation as census
 from envelope_fields.census.columns import index_columns
 from envelope_fields.census.indexes import missing_in, tables_of_index
-from envelope_fields.census.rows import count_columns
 from envelope_fields.conf import configuration
 from envelope_fields.indexing.collisions import Looked
-from envelope_fields.indexing.rebuild import KINDS
 from envelope_fields.indexing.rows import IndexedTable
+from envelope_fields.indexing.runs import KINDS
 from envelope_fields.jobs.representation import Progress, key_content, progress_of
 from envelope_fields.jobs.runs import all_runs
 from envelope_fields.lifecycle.index_states import possible_states
@@ -26,23 +25,14 @@ KEYS_SHOWN = 100  # of an index with a search key for each tenant
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How far a blind index is.
-
-    Attributes:
-        row: what the keys' database has of it.
-        field: the field; None where it is in no model any more.
-        pins: the versions of its search keys.
-        run: the run that is not over, if there is one.
-        verification: the last run that has compared every row, if there is one.
-        compared: what that has found.
-    """
+    """How far a blind index is."""
 
     row: models.BlindIndex
-    field: Any
+    field: Any  # None where it is in no model any more
     pins: Sequence[models.BlindIndexKey]
-    run: models.RotationRun | None
-    verification: models.RotationRun | None
-    compared: Progress | None
+    run: models.RotationRun | None  # that is not over
+    verification: models.RotationRun | None  # the last run that has compared every row
+    compared: Progress | None  # what that has found
 
     @property
     def is_verified(self) -> bool:
@@ -141,7 +131,9 @@ def index_content(found: Standing) -> dict[str, Any]:
     row, field = found.row, found.field
     return {
         "label": row.label,
-        "fields": [] if field is None else [_source_name(field, path) for path in field.fields],
+        "fields": []
+        if field is None
+        else [f"{field.model._meta.label}.{path}" for path in field.fields],
         "state": str(row.state),
         "state_changed_at": row.state_changed_at,
         "created_at": row.created_at,
@@ -158,10 +150,6 @@ def index_content(found: Standing) -> dict[str, Any]:
         "verification": _verification_content(found),
         "run": None if found.run is None else str(found.run.pk),
     }
-
-
-def _source_name(field: Any, path: str) -> str:
-    return f"{field.model._meta.label}.{path}"
 
 
 def _pin_content(pin: models.BlindIndexKey) -> dict[str, Any]:
@@ -197,14 +185,11 @@ def counted_content(found: Standing) -> dict[str, Any]:
         missing = missing_in(found.field)
     return {
         **index_content(found),
-        "rows": [_row_content(row) for row in rows],
+        "rows": [
+            {name: content[name] for name in _OF_ROW} for content in map(census.row_content, rows)
+        ],
         "missing": missing,
     }
-
-
-def _row_content(row: CensusRow) -> dict[str, Any]:
-    content = census.row_content(row)
-    return {name: content[name] for name in _OF_ROW}
 
 
 _OF_ROW = ("database", "schema", "version_id", "key", "key_id", "number", "state", "current",

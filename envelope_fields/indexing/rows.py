@@ -31,12 +31,7 @@ class NoSuchIndex(EnvelopeError):
 
 @dataclass(frozen=True, slots=True)
 class IndexedTable:
-    """A blind index in one table.
-
-    Attributes:
-        index: the field.
-        column: its column.
-    """
+    """A blind index in one table: the field, and its column there."""
 
     index: Any
     column: Column
@@ -53,10 +48,10 @@ class IndexedTable:
 
     @contextmanager
     def read(self) -> Iterator[None]:
-        """Have queries of Django read this table, and fail where rows would be hidden from them.
+        """Have queries of Django read this table.
 
         Raises:
-            RowsHidden: they would be.
+            RowsHidden: rows would be hidden from them.
             ColumnNotThere: the table lacks the column of the index.
         """
         ask = database(self.using)
@@ -71,6 +66,16 @@ class IndexedTable:
                 f"{self.column.location} is not there in the database {self.using!r} yet. Run "
                 "`python manage.py migrate`, in every schema."
             ) from error
+
+    def count(self) -> int:
+        """Count its rows; errors as above."""
+        column = self.column
+        stored = f"stored.{column.column_sql}"  # or SQLite takes the name of no column for a text
+        with self.read():
+            [[rows, _]] = database(column.database).fetch(
+                f"SELECT count(*), count({stored}) FROM {column.table_sql} AS stored"  # noqa: S608
+            )
+        return int(rows)
 
     @property
     def made_of(self) -> list[str]:
@@ -106,10 +111,8 @@ def find_indexes(labels: Iterable[str] = ()) -> list[IndexedTable]:
     Raises:
         NoSuchIndex: one is not there.
     """
-    found: dict[str, Any] = {}
-    for column in index_columns():
-        index: Any = column.field
-        found.setdefault(index.field_path, index)
+    fields: list[Any] = [column.field for column in index_columns()]
+    found = {index.field_path: index for index in fields}
     wanted = [label.lower() for label in labels] or list(found)
     for label in wanted:
         if label not in found:
@@ -136,12 +139,7 @@ def _listed(label: str, known: Iterable[str]) -> str:
 
 
 class Row:
-    """A row, as it was read.
-
-    Attributes:
-        key: its primary key.
-        stored: what is in the index, where that was read.
-    """
+    """A row, as it was read: `stored` is what is in the index, where that was read."""
 
     __slots__ = ("_instance", "_table", "key", "stored")
 
@@ -184,7 +182,7 @@ class Row:
 
 
 def opened(field: Any, stored: Any, contexts: Sequence[bytes] | None = None) -> Unencrypted:
-    """Return the value of a field in its carrier; arguments and errors as for `read_to_move`."""
+    """Return the value of a field, prepared; arguments and errors as for `read_to_move`."""
     return Unencrypted(None if stored is None else field.read_to_move(stored, contexts), None)
 
 
@@ -195,7 +193,7 @@ def made_term(
 
     Args:
         index: the index.
-        open_value: given a field, returns its value in a carrier.
+        open_value: given a field, returns its value, prepared.
         instance: the row, where the index depends on other columns.
     """
     try:

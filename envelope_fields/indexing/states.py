@@ -7,10 +7,11 @@ from typing import Any
 from envelope_fields.census.columns import index_columns
 from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.indexing import runs, steps
-from envelope_fields.indexing.builds import last_change, wait_until, wait_until_known
 from envelope_fields.indexing.collisions import require_constraints
 from envelope_fields.indexing.rows import IndexedTable, find_indexes
+from envelope_fields.indexing.runs import last_change, wait_until, wait_until_known
 from envelope_fields.jobs.representation import progress
+from envelope_fields.jobs.runs import RotationUnderWay
 from envelope_fields.keyring.index_rows import unwritten_from
 from envelope_fields.lifecycle import index_states, index_triggers
 from envelope_fields.lifecycle.indexes import begin_index
@@ -129,8 +130,7 @@ class _Bringing:
 
     def go_back(self, to: IndexState) -> None:
         """Change the state at once, whatever rows are like; but where others may still look."""
-        row = index_states.begun_index(self.label)
-        assert row is not None  # noqa: S101 - it has a state
+        row: Any = index_states.begun_index(self.label)
         if to == IndexState.FILLING and row.state != IndexState.FILLING:
             if row.state == IndexState.READING:
                 row = index_states.change_index_state(
@@ -175,8 +175,19 @@ class _Bringing:
 
     def work_on(self, kind: str) -> None:
         """Start a run, or go on with the one that is under way, and work on it."""
-        begun = runs.start(self.index, kind, using=self.using, actor=self.actor)
-        self.report.runs.append(self.work(begun))
+        self.report.runs.append(self.work(self._started(kind)))
+
+    def _started(self, kind: str) -> RotationRun:
+        """Start a run, after one of the other kind that another process may be at by now."""
+        joined = None
+        while True:
+            try:
+                return runs.start(self.index, kind, using=self.using, actor=self.actor)
+            except RotationUnderWay as other:
+                if other.run is None or other.run == joined:
+                    raise
+                joined = other.run
+                self.work(joined)
 
     def _require(self) -> None:
         """Have older builds refused, where it replaces an index; most rows are in it by then."""
@@ -194,9 +205,7 @@ class _Bringing:
     def _look_once_more(self, row: BlindIndex) -> None:
         """Look what was written since every row was found right, when older builds had their time.
 
-        Raises:
-            IndexNotReady: rows are wrong again, and the index is being filled again; or a
-                transaction is open that is older.
+        If rows are wrong again, the index is filled again, and that is raised.
         """
         self.report.unseen += wait_until_known(self.label, last_change(row) or row.state_changed_at)
         self.work_on(RotationKind.VERIFY_INDEX)
@@ -206,22 +215,16 @@ class _Bringing:
             return
         index_states.change_index_state(self.label, IndexState.FILLING, actor=self.actor)
         self.report.state = IndexState.FILLING
-        error = IndexNotReady(
-            f"The blind index {self.label} is {IndexState.FILLING.label} again: since every row "
+        raise self._not_ready(
+            f"is {IndexState.FILLING.label} again: since every row "
             f"was found right, {self.report.problems:,} rows were written without it. A build that "
             "does not know the index is still running, or SQL of your own or a re-encryption has "
             f"written values. End that, and run `python manage.py rebuild_indexes {self.label} "
             f"--to reading` again. The run {last.pk} lists the rows."
         )
-        error.report = self.report
-        raise error
 
     def _make_right(self, to: IndexState) -> None:
-        """Rebuild the index and verify it, while no trigger empties what is right.
-
-        Raises:
-            IndexNotReady: rows are in the way.
-        """
+        """Rebuild the index and verify it, while no trigger empties what is right."""
         self.report.unseen += index_triggers.settle(self.index, IndexState.VERIFIED)
         try:
             self._rebuild_and_verify()
@@ -250,9 +253,12 @@ class _Bringing:
         why = f"the run {last.pk} is {last.state}. {last.error}".rstrip()
         if last.state == RotationState.COMPLETED:
             why = f"{self.report.problems:,} rows are in the way. The run {last.pk} lists them."
-        error = IndexNotReady(f"The blind index {self.label} does not become {to.label}: {why}")
+        raise self._not_ready(f"does not become {to.label}: {why}")
+
+    def _not_ready(self, why: str) -> IndexNotReady:
+        error = IndexNotReady(f"The blind index {self.label} {why}")
         error.report = self.report
-        raise error
+        return error
 
 
 # -- Indexes that no model declares any more -------------------------------------------------------
@@ -260,11 +266,9 @@ class _Bringing:
 
 def is_undeclared(label: str) -> bool:
     """Whether an index is begun, and not in the models of this build."""
-    label = label.lower()
     declared: list[Any] = [column.field for column in index_columns()]
-    return index_states.begun_index(label) is not None and not any(
-        index.field_path == label for index in declared
-    )
+    is_declared = label.lower() in {index.field_path for index in declared}
+    return not is_declared and index_states.begun_index(label.lower()) is not None
 
 
 def retire_undeclared(label: str, *, actor: Any = None) -> IndexReport:

@@ -6,11 +6,10 @@ The admin and the API take them one by one; the command does what each takes, an
 from datetime import datetime
 from typing import Any
 
-from envelope_fields.databases import clock
+from envelope_fields import databases
 from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.fields.index.uniqueness import lost_with
 from envelope_fields.indexing import runs
-from envelope_fields.indexing.builds import last_change
 from envelope_fields.indexing.collisions import require_constraints
 from envelope_fields.indexing.rows import find_indexes
 from envelope_fields.keyring.conversions import is_finished
@@ -25,8 +24,8 @@ _BACK = {
     (IndexState.VERIFIED, IndexState.FILLING),
     (IndexState.FILLING, IndexState.FILLING),
 }
-# An index may have been read a moment ago in which it is verified.
-_LOOKED_IN = (IndexState.VERIFIED, IndexState.READING)
+# After a verification; and one that is verified may have been read a moment ago.
+_VERIFIED = (IndexState.VERIFIED, IndexState.READING)
 
 
 def is_back(before: str | None, to: str | None) -> bool:
@@ -52,7 +51,7 @@ def change_state(index: Any, to: str, *, actor: Any = None) -> BlindIndex:
         index_states.require_index(label, actor=actor)
     refuse_too_early(index, to)
     row = index_states.begun_index(label)
-    if row is not None and row.state in _LOOKED_IN and to == IndexState.FILLING:
+    if row is not None and row.state in _VERIFIED and to == IndexState.FILLING:
         _refuse_while_looked_in(row)
     if row is not None and row.state == IndexState.FILLING and to == IndexState.READING:
         index_states.change_index_state(label, IndexState.VERIFIED, actor=actor)
@@ -61,15 +60,12 @@ def change_state(index: Any, to: str, *, actor: Any = None) -> BlindIndex:
 
 
 def _refuse_while_looked_in(row: BlindIndex) -> None:
-    """Raise while other processes may look in an index that is to be filled again.
+    """Raise `IndexNotReady` while other processes may look in an index that is filled again.
 
     On SQLite and MariaDB, triggers empty it then where a value is written again as it was.
-
-    Raises:
-        IndexNotReady: they may.
     """
     known = index_states.known_since(row)
-    if row.state == IndexState.VERIFIED and known <= clock.now():
+    if row.state == IndexState.VERIFIED and known <= databases.now():
         return
     when = f"at {as_utc(known)}" if row.state == IndexState.VERIFIED else "KEY_CACHE_SECONDS later"
     raise IndexNotReady(
@@ -87,15 +83,11 @@ def lets_builds_write(index: Any, to: str) -> bool:
     row = index_states.begun_index(index.field_path)
     if row is None or index.replaced is None or row.required_at is not None:
         return False
-    return row.state == IndexState.FILLING and to in _AFTER_VERIFICATION
+    return row.state == IndexState.FILLING and to in _VERIFIED
 
 
 def refuse_too_early(index: Any, to: str) -> None:
-    """Return if what a state takes has been done.
-
-    Raises:
-        IndexNotReady: it has not, and what.
-    """
+    """Raise `IndexNotReady` if what a state takes has not been done, and say what."""
     row = index_states.begun_index(index.field_path)
     before = None if row is None else IndexState(row.state)
     refuse_after_retiring(index, before, to)
@@ -103,24 +95,18 @@ def refuse_too_early(index: Any, to: str) -> None:
         refuse_while_converting(index)
     if to == IndexState.RETIRED and index_states.replacing_index(index.field_path) is not None:
         refuse_without_constraints(index)
-    if row is not None and to in _AFTER_VERIFICATION and not is_back(before, to):
+    if row is not None and to in _VERIFIED and not is_back(before, to):
         require_constraints(find_indexes([row.label]), to)
         _refuse_unless_verified(index, row, to)
         if before != IndexState.READING:
             refuse_while_emptied(index, to)
 
 
-_AFTER_VERIFICATION = (IndexState.VERIFIED, IndexState.READING)
-
-
 def _refuse_unless_verified(index: Any, row: BlindIndex, to: str) -> None:
-    """Raise if not every row was found right, since every build writes the index.
+    """Raise `IndexNotReady` if not every row was found right, since every build writes the index.
 
     Builds that do not know an index cannot be asked. So rows are compared once more before it is
     read, when these have had their time to show what they write.
-
-    Raises:
-        IndexNotReady: it was not.
     """
     if row.state == IndexState.READING:
         return
@@ -139,7 +125,7 @@ def _refuse_unless_verified(index: Any, row: BlindIndex, to: str) -> None:
 
 def written_by_all_since(row: BlindIndex) -> datetime:
     """Return from when on a verification counts: one that began before saw what others left."""
-    changed_at = last_change(row)
+    changed_at = runs.last_change(row)
     return row.state_changed_at if changed_at is None else known_everywhere(changed_at)
 
 
@@ -153,13 +139,10 @@ def _not_verified(index: Any, since: datetime) -> str:
 
 
 def refuse_while_emptied(index: Any, to: str) -> None:
-    """Raise while rows that were found right may have been emptied since.
+    """Raise `IndexNotReady` while rows that were found right may have been emptied since.
 
     Each verification drops the triggers that do so when it begins; one that stands then could not
     be dropped, or was made again.
-
-    Raises:
-        IndexNotReady: such a trigger stands.
     """
     where = index_triggers.emptied(index)
     if where:
@@ -172,14 +155,12 @@ def refuse_while_emptied(index: Any, to: str) -> None:
 
 
 def refuse_while_converting(index: Any) -> None:
-    """Raise while a build of another package may write values that are in no index.
+    """Raise `IndexNotReady` while a build of another package may write what is in no index.
 
-    Raises:
-        IndexNotReady: the conversion of a column that it is of is not finished.
+    That is until the conversion of each column that it is of is finished.
     """
-    converted = [source.field for source in index.sources if source.field.legacy_formats]
-    for each in converted:
-        if not is_finished(each.model._meta.label, each.name):
+    for each in index.source_fields:
+        if each.legacy_formats and not is_finished(each.model._meta.label, each.name):
             raise IndexNotReady(
                 f"The blind index {index.field_path} does not become reading: what a build of "
                 f"another package writes into {each} is not in it. Finish the conversion first: "
@@ -188,11 +169,7 @@ def refuse_while_converting(index: Any) -> None:
 
 
 def refuse_after_retiring(index: Any, before: IndexState | None, to: str | None) -> None:
-    """Raise where there is no way back.
-
-    Raises:
-        IndexNotReady: the index is retired, or the one that lookups would go back to.
-    """
+    """Raise `IndexNotReady` where an index is retired, or the one to go back to."""
     if before == IndexState.RETIRED and to not in (None, IndexState.RETIRED):
         raise IndexNotReady(
             f"The blind index {index.field_path} is retired, permanently: add one of another name."
@@ -208,12 +185,7 @@ def refuse_after_retiring(index: Any, before: IndexState | None, to: str | None)
 
 
 def refuse_without_constraints(index: Any) -> None:
-    """Raise if uniqueness would end with an index.
-
-    Raises:
-        IndexNotReady: it is unique, or a constraint is over it, and the one that replaces it has
-            none like that.
-    """
+    """Raise `IndexNotReady` if uniqueness would end with an index, and not go on with another."""
     lost = lost_with(index) if index.replacing else []
     if lost:
         raise IndexNotReady(

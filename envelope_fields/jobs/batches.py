@@ -9,7 +9,9 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import replace
 from functools import partial
+from math import inf
 from time import monotonic, sleep
 from typing import Any, TypeVar
 
@@ -22,7 +24,7 @@ from envelope_fields.conf import configuration
 from envelope_fields.databases import database
 from envelope_fields.databases.errors import Transient, is_about_rows, passes, transient
 from envelope_fields.exceptions import MasterKeyUnusable
-from envelope_fields.jobs.job import BatchResult, Change, Failed, Job, Key, Stored
+from envelope_fields.jobs.job import BatchResult, Change, Failed, Job, Key, Stored, Wanted
 from envelope_fields.jobs.statements import statements
 from envelope_fields.jobs.throttle import BatchSize, Limits, RateLimit
 from envelope_fields.keyring.age import uptime
@@ -39,6 +41,10 @@ _TOO_LARGE = (
 )
 
 
+class _InVain(Exception):
+    """A batch took too long for what was known of its keys, or that has changed."""
+
+
 def _unrecorded(moved: int) -> None:
     """Record nothing."""
 
@@ -52,6 +58,7 @@ class Batches:
         limits: what it asks of the database at most.
         record: writes to the keys' database how many more were moved, where that and the move are
             committed together.
+        looks_back: whether to look at what was written, as in each pass but the first.
     """
 
     def __init__(
@@ -60,17 +67,22 @@ class Batches:
         job: Job,
         limits: Limits,
         record: Callable[[int], object] = _unrecorded,
+        *,
+        looks_back: bool = False,
     ) -> None:
         self.column = column
         self._job = job
         self._record = record
+        self._looks_back = looks_back and job.replaces_heads
         self._statements = statements(column)
         self._using = column.database
         if job.writes:
             _refuse_without_autocommit(self._statements.connection)
         self._limits = limits
         self._rate = RateLimit(limits)
-        self._size = BatchSize(limits)
+        # A batch that takes longer than a process may go by what it knows of keys may be in vain.
+        longest = min(limits.batch_seconds, configuration().key_cache_seconds or inf)
+        self._size = BatchSize(replace(limits, batch_seconds=longest))
 
     def between(
         self, version_ids: Sequence[bytes] | None, after: Key | None, until: Key | None
@@ -88,12 +100,11 @@ class Batches:
             EnvelopeError, ImproperlyConfigured: no value can be processed, or the rows are hidden.
             Error: the database failed, and it was not for a reason that passes.
         """
-        hidden = partial(database(self._using).refuse_hidden, self.column.table_sql)
-        self._retried(hidden)
+        self._retried(partial(database(self._using).refuse_hidden, self.column.table_sql))
         while True:
             rows = self._size.rows
-            asked = version_ids, after, until, rows
-            stored = self._retried(partial(self._job.stored, self._statements, *asked))
+            wanted = Wanted(version_ids, after, until, rows)
+            stored = self._retried(partial(self._job.stored, self._statements, wanted))
             if not stored:
                 return
             result = self._processed(self._statements.only(version_ids, stored))
@@ -128,16 +139,18 @@ class Batches:
         return [value for value in stored if value.size <= largest] if large else stored
 
     def _swap(self, changes: Sequence[Change], result: BatchResult) -> None:
-        """Swap what is still the same; halve it where it is refused, or takes too long.
-
-        What another transaction has locked all along stays: the next pass comes by again.
-        """
+        """Swap what is still the same; halve what is refused or slow; leave what stays locked."""
         parts, errors = [changes] if changes else [], 0
         while parts and errors < self._limits.tries:
             part = parts.pop()
             middle = len(part) // 2
             try:
-                result.moved += self._swap_once(part, only_free=errors > 0)
+                moved, failed = self._swap_once(part, only_free=errors > 0)
+                result.moved += moved
+                result.failed += failed
+            except _InVain:  # the next pass does the rest, maybe under other keys
+                errors += 1
+                parts += [part[middle:], part[:middle]] if middle else []
             except Error as error:
                 is_halved = is_about_rows(error)
                 if is_halved and not middle:
@@ -150,7 +163,9 @@ class Batches:
                         self._size.shrink()
                 parts += [part[middle:], part[:middle]] if is_halved and middle else [part]
 
-    def _swap_once(self, changes: Sequence[Change], *, only_free: bool) -> int:
+    def _swap_once(
+        self, changes: Sequence[Change], *, only_free: bool
+    ) -> tuple[int, Sequence[Failed]]:
         began, ask = uptime(), self._statements
         with ExitStack() as at_last, self._other_transaction(), transaction.atomic(self._using):
             ask.limit_waiting(self._limits.lock_seconds, self._limits.batch_seconds)
@@ -160,13 +175,15 @@ class Batches:
             if changes:
                 changes = self._job.unmoved(changes)
             moved = self._job.write(ask, changes) if changes else 0
-            if not self._job.may_still_write(began):  # the next pass does it, under other keys
-                transaction.set_rollback(True, using=self._using)
-                return 0
+            if not self._job.may_still_write(began):
+                raise _InVain
+            failed: Sequence[Failed] = ()
+            if moved and self._looks_back:
+                moved, failed = self._job.look_back(ask, changes)
             if moved:
                 at_last.enter_context(deferred_signals())
                 self._record(moved)
-            return moved
+            return moved, failed
 
     def _other_transaction(self) -> AbstractContextManager[Any]:
         """Return the transaction of the keys' database, where that is another one."""
@@ -217,12 +234,13 @@ def retry(
     raise AssertionError("unreachable: the last try returns or raises")
 
 
-def persist(attempt: Callable[[], _Answer], *aliases: str) -> _Answer:
+def persist(attempt: Callable[[], _Answer], *aliases: str, tries: int = Limits().tries) -> _Answer:
     """Return what a call returns that may be made again, where an error of a database passes.
 
     Args:
         attempt: the call; inside a transaction it is made once.
         *aliases: of the databases that it asks beside that of the keys.
+        tries: how often it is made at most.
     """
 
     def rest(error: Error, number: int) -> None:
@@ -230,7 +248,7 @@ def persist(attempt: Callable[[], _Answer], *aliases: str) -> _Answer:
             raise error
         rest_before_retry(number, 0.1)
 
-    return retry(attempt, Limits().tries, rest)
+    return retry(attempt, tries, rest)
 
 
 def rest_before_retry(number: int, seconds: float = 0.05) -> None:
@@ -240,14 +258,10 @@ def rest_before_retry(number: int, seconds: float = 0.05) -> None:
 
 def portions(stored: Sequence[Stored], *, by_size: bool) -> Iterator[Sequence[Stored]]:
     """Cut a batch into parts of few bytes, each of at least one value; or leave it whole."""
-    if not by_size:
-        if stored:
-            yield stored
-        return
     portion: list[Stored] = []
     size = 0
     for value in stored:
-        if portion and size + value.size > BYTES_AT_ONCE:
+        if by_size and portion and size + value.size > BYTES_AT_ONCE:
             yield portion
             portion, size = [], 0
         portion.append(value)

@@ -18,9 +18,9 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import transaction
-from django.utils import timezone
 from django.utils.module_loading import import_string
 
+from envelope_fields import databases
 from envelope_fields.conf import SETTING, configuration
 from envelope_fields.crypto.context import encode
 from envelope_fields.exceptions import EnvelopeError
@@ -200,7 +200,7 @@ def dispatch_start(
             another.
         EnvelopeError: as `start` does.
     """
-    now = timezone.now()
+    now = databases.now()
     run = idempotency_key.first_run()
     if run is None:
         worker()
@@ -226,7 +226,8 @@ def dispatch_resume(run: RunOrId, *, actor: Any = None) -> RotationRun:
     now = resume(run, actor=actor)
     if before.state == RotationState.RUNNING and _lately(before.resumed_at, before.heartbeat_at):
         return now
-    with expecting(_any_row):  # that it is what the caller has seen, was before it went on
+    # Any row: that it is what the caller has seen, was before it went on.
+    with expecting(lambda row: None):
         try:
             send(now)
         except WorkerUnreachable as error:
@@ -238,9 +239,5 @@ def dispatch_resume(run: RunOrId, *, actor: Any = None) -> RotationRun:
 
 def _lately(*moments: datetime | None) -> bool:
     """Whether one of some moments is not long ago."""
-    since = timezone.now() - timedelta(seconds=SECONDS_OF_SILENCE)
+    since = databases.now() - timedelta(seconds=SECONDS_OF_SILENCE)
     return any(moment > since for moment in moments if moment)
-
-
-def _any_row(row: object) -> None:
-    """Accept a row as it is."""

@@ -45,6 +45,15 @@ class Stored(NamedTuple):
         return self.head[VERSION_ID]
 
 
+class Wanted(NamedTuple):
+    """Which values are looked at next: the arguments of `Statements.heads`."""
+
+    version_ids: Sequence[bytes] | None
+    after: Key | None
+    until: Key | None
+    rows: int
+
+
 class Change(NamedTuple):
     """What is to be written to a row whose value still begins with `head`."""
 
@@ -55,16 +64,10 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A value that could not be processed; nothing of the value itself.
-
-    Attributes:
-        stored: where it is, and what is in front of its payload.
-        cause: the class of the error.
-        message: the error.
-    """
+    """A value that could not be processed; nothing of the value itself."""
 
     stored: Stored
-    cause: str
+    cause: str  # the class of the error
     message: str
 
 
@@ -103,6 +106,12 @@ class BatchResult:
         return self.moved + self.skipped + self.kept + len(self.failed)
 
 
+_PUT_BACK = (
+    "ValuePutBack",
+    "It was written, and the database put back what was there: a trigger of its table does so.",
+)
+
+
 class Job(ABC):
     """What is done with the values of one column.
 
@@ -113,11 +122,13 @@ class Job(ABC):
         locks_rows: whether changes depend on other columns, so that rows are locked before they
             are looked at once more.
         compares_values: whether the head of a change is a whole value.
+        replaces_heads: whether a value that was written begins otherwise than before.
     """
 
     writes = True
     locks_rows = False
     compares_values = False
+    replaces_heads = False
     replaces_payload = False
     reads_payloads = False
 
@@ -144,22 +155,30 @@ class Job(ABC):
         """
         return changes
 
-    def stored(
-        self,
-        ask: Statements,
-        version_ids: Sequence[bytes] | None,
-        after: Key | None,
-        until: Key | None,
-        rows: int,
-    ) -> list[Stored]:
-        """Return what is looked at in the next rows; arguments are those of `Statements.heads`."""
-        return ask.heads(version_ids, after, until, rows)
+    def stored(self, ask: Statements, wanted: Wanted) -> list[Stored]:
+        """Return what is looked at in the next rows."""
+        return ask.heads(*wanted)
 
     def write(self, ask: Statements, changes: Sequence[Change]) -> int:
         """Write changes to the rows that are still as they were read; return how many were."""
         if self.compares_values:
             return ask.swap_values(changes)
         return ask.swap(changes, replaces_payload=self.replaces_payload)
+
+    def look_back(self, ask: Statements, changes: Sequence[Change]) -> tuple[int, Sequence[Failed]]:
+        """Return how many rows have what was written, and report those that are as before.
+
+        A trigger puts that back, or drops what is written: the number of rows that an UPDATE gives
+        counts the first, and not the second. It is called in the transaction that has written them.
+        """
+        stored, whole = ask.codec.stored_head, self.replaces_payload
+        written = [(key, new if whole else stored(new)) for key, _, new in changes]
+        moved = sum(ask.begin_with(written))
+        if moved == len(changes):
+            return moved, ()
+        is_back = ask.begin_with([(key, stored(head)) for key, head, _ in changes])
+        back = [change for change, is_it in zip(changes, is_back, strict=True) if is_it]
+        return moved, [Failed(Stored(key, head, 0), *_PUT_BACK) for key, head, _ in back]
 
     def refused(self, change: Change, error: Exception) -> Failed:
         """Report a row that the database does not let change, without what it holds."""
@@ -186,8 +205,9 @@ class Scope(ABC):
 
     most_passes = inf  # over its columns, while others write
     why_some_stay = (  # after the number of those values
-        "stayed where they are in two passes: others held locks on their rows all the time, or "
-        "their key changed while they were written. Run it again."
+        "stayed where they are in two passes: others held locks on their rows all the time, "
+        "their key changed while they were written, or a trigger or a rule of the table drops "
+        "what is written. Run it again; if they stay again, look for a trigger."
     )
 
     @abstractmethod

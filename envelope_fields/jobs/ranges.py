@@ -17,6 +17,7 @@ from django.db import transaction
 from django.db.models import F, Q, QuerySet, Sum
 from django.utils import timezone
 
+from envelope_fields import databases
 from envelope_fields.census.columns import Column
 from envelope_fields.conf import configuration
 from envelope_fields.crypto import format as layout
@@ -84,7 +85,7 @@ def _add(found: Sequence[RotationRange]) -> None:
 def lock_run(run_id: UUID) -> None:
     """Let others who plan the run wait until the transaction ends; write a heartbeat."""
     runs = RotationRun.objects.using(configuration().database)
-    runs.filter(pk=run_id).update(heartbeat_at=timezone.now())
+    runs.filter(pk=run_id).update(heartbeat_at=databases.now())
 
 
 # Taking
@@ -104,10 +105,8 @@ def claim(run: RotationRun) -> RotationRange | None:
     that move the same rows lose nothing but time.
     """
     while (found := unfinished(run).first()) is not None:
-        now = timezone.now()
-        mine = _ranges().filter(pk=found.pk, claimed_at=found.claimed_at, done_at=None)
-        if mine.update(claimed_at=now):
-            found.claimed_at = now
+        mine, found.claimed_at = _mine(found).filter(done_at=None), timezone.now()
+        if mine.update(claimed_at=found.claimed_at):
             return found
     return None
 
@@ -132,8 +131,7 @@ def begin_range(chunk: RotationRange) -> None:
     others move meanwhile is moved all the same.
     """
     chunk.claimed_at = timezone.now()
-    which = _ranges().filter(pk=chunk.pk)
-    which.update(failed=0, kept=0, skipped=0, claimed_at=chunk.claimed_at)
+    _ranges().filter(pk=chunk.pk).update(failed=0, kept=0, skipped=0, claimed_at=chunk.claimed_at)
     failures_of(Q(range=chunk.pk)).delete()
 
 
@@ -194,16 +192,10 @@ def _ranges() -> QuerySet[RotationRange]:
 
 
 class Met(NamedTuple):
-    """What was met in one pass over one column.
+    """What was met in one pass over one column; the numbers are those of `BatchResult`."""
 
-    Attributes:
-        column: the id of the `RotationColumn`.
-        number: which pass.
-        moved, skipped, kept, failed: as `BatchResult` has them.
-    """
-
-    column: int
-    number: int
+    column: int  # the id of the `RotationColumn`
+    number: int  # which pass
     moved: int
     skipped: int
     kept: int

@@ -113,28 +113,20 @@ def _progress(
             database=column.database,
             field=str(column),
             total=column.total,
-            moved=sums.moved,
-            skipped=sums.skipped,
-            failed=sums.failed,
-            remaining=0 if is_over else max(column.total - sums.values, 0),
+            moved=met.moved,
+            skipped=met.skipped,
+            failed=met.failed,
+            remaining=0 if is_over else max(column.total - met.values, 0),
             schema=column.schema or None if names_schemas else None,
         )
-        for column, sums in columns
+        for column, met in columns
     ]
-    moved, remaining = sum(each.moved for each in fields), sum(each.remaining for each in fields)
-    rate = _rate(run, moved)
+    summed = ("total", "moved", "skipped", "failed", "remaining")
+    sums = {name: sum(getattr(each, name) for each in fields) for name in summed}
+    rate = _rate(run, sums["moved"])
     is_timed = run.state == models.RotationState.RUNNING and rate
-    return Progress(
-        state=str(run.state),
-        fields=fields,
-        total=sum(each.total for each in fields),
-        moved=moved,
-        skipped=sum(each.skipped for each in fields),
-        failed=sum(each.failed for each in fields),
-        remaining=remaining,
-        rate=rate,
-        time_remaining=timedelta(seconds=remaining / rate) if is_timed else None,
-    )
+    remaining = timedelta(seconds=sums["remaining"] / rate) if is_timed else None
+    return Progress(str(run.state), fields, **sums, rate=rate, time_remaining=remaining)
 
 
 def _rate(run: models.RotationRun, moved: int) -> float:
@@ -146,10 +138,10 @@ def _rate(run: models.RotationRun, moved: int) -> float:
 
 def _worked_until(run: models.RotationRun) -> datetime:
     """Return until when it was worked on: heartbeats come now and then, not with every batch."""
-    now = timezone.now()
     if run.finished_at is not None or run.heartbeat_at is None:
-        return run.finished_at or now
-    return min(run.heartbeat_at + HEARTBEAT_EVERY, now)
+        return run.finished_at or timezone.now()
+    soon = min(run.heartbeat_at + HEARTBEAT_EVERY, timezone.now())
+    return max(run.heartbeat_at, soon)  # this machine's clock may be behind
 
 
 # As plain data
@@ -172,8 +164,7 @@ def run_content(run: models.RotationRun) -> dict[str, Any]:
 
 def run_contents(runs: Sequence[models.RotationRun]) -> list[dict[str, Any]]:
     """Return that of several runs, in few queries more than for one."""
-    found = zip(runs, progress_of(runs), strict=True)
-    return [_run_content(run, progress) for run, progress in found]
+    return list(map(_run_content, runs, progress_of(runs)))
 
 
 def content_with_failures(run: models.RotationRun) -> dict[str, Any]:
@@ -236,7 +227,7 @@ def _run_content(run: models.RotationRun, progress: Progress) -> dict[str, Any]:
         "left": progress.remaining,
         "rate": round(progress.rate, 1),
         "seconds_left": None if seconds is None else round(seconds.total_seconds()),
-        "progress": [_field_content(field) for field in progress.fields],
+        "progress": list(map(_field_content, progress.fields)),
     }
 
 

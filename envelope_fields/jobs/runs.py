@@ -14,10 +14,8 @@ from uuid import UUID
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
-from django.utils import timezone
 
-from envelope_fields import audit
-from envelope_fields.census.versions import KEYS_IN_A_QUERY
+from envelope_fields import audit, databases
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.jobs.throttle import Limits
@@ -128,13 +126,14 @@ def insert(
 
     Where it holds them, another run that does is an IntegrityError until it is over.
     """
+    run.created_at = databases.now()  # as all times of runs, and of changes of states
     run.actor_type, run.actor_id = principal.type, principal.id
     run.actor_name = principal.name[:254]
     run.save(using=using, force_insert=True)
     about = [
         RotationKey(run=run, master_key=key, active_key=key.pk if holds else None) for key in keys
     ]
-    RotationKey.objects.using(using).bulk_create(about, batch_size=KEYS_IN_A_QUERY)
+    RotationKey.objects.using(using).bulk_create(about, batch_size=databases.IN_A_QUERY)
 
 
 def pause(run: RunOrId, *, actor: Any = None) -> RotationRun:
@@ -287,7 +286,7 @@ _WRITTEN = ("state", "error", "resumed_at", "moved_before", "finished_at", "star
 
 def _write_state(run: RotationRun, using: str, state: RotationState, error: str = "") -> None:
     """Write what a run becomes, and why; its keys are free for another one when it is over."""
-    now = timezone.now()
+    now = databases.now()
     run.state, run.error = state, error
     if state == RotationState.RUNNING:
         run.resumed_at = now

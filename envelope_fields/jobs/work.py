@@ -11,28 +11,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property, partial
 from uuid import UUID
 
-from django.db import Error, connections, transaction
+from django.db import connections, transaction
 from django.utils import timezone
 
+from envelope_fields import databases, models
 from envelope_fields.census.columns import Column, find_column
-from envelope_fields.census.versions import KEYS_IN_A_QUERY
 from envelope_fields.conf import configuration
-from envelope_fields.databases.errors import passes
 from envelope_fields.jobs import ranges, runs
-from envelope_fields.jobs.batches import Batches, persist, rest_before_retry, retry
+from envelope_fields.jobs.batches import Batches, persist
 from envelope_fields.jobs.job import BatchResult, Job, scope_of
 from envelope_fields.jobs.throttle import Limits
-from envelope_fields.models import (
-    RotationColumn,
-    RotationKey,
-    RotationRange,
-    RotationRun,
-    RotationState,
-)
 from envelope_fields.policy import acting_as
 
 Watcher = Callable[[BatchResult], None]
@@ -45,7 +37,7 @@ def unwatched(result: BatchResult) -> None:
     """Watch nothing."""
 
 
-def work(run: RotationRun, watch: Watcher = unwatched) -> RotationRun:
+def work(run: models.RotationRun, watch: Watcher = unwatched) -> models.RotationRun:
     """Work on a run in this process until it is over, or is paused or cancelled.
 
     Args:
@@ -69,12 +61,12 @@ def work(run: RotationRun, watch: Watcher = unwatched) -> RotationRun:
         move_range(chunk, watch, current=current)
 
 
-def begun(run: RotationRun) -> RotationRun:
+def begun(run: models.RotationRun) -> models.RotationRun:
     """Return a run as it is now, with the ranges of its pass; begin it if it has not begun."""
     return _begun(run, None)[0]
 
 
-def _begun(run: RotationRun, known: Pass | None) -> tuple[RotationRun, Pass | None]:
+def _begun(run: models.RotationRun, known: Pass | None) -> tuple[models.RotationRun, Pass | None]:
     """Return a run as it is now, and its pass where that is known or was planned here."""
     now = persist(partial(_running, run))
     if not is_open(now) or now.is_planned:
@@ -84,31 +76,31 @@ def _begun(run: RotationRun, known: Pass | None) -> tuple[RotationRun, Pass | No
     return persist(partial(runs.find_run, run)), planned
 
 
-def _running(run: RotationRun) -> RotationRun:
-    which = runs.all_runs().filter(pk=run.pk, state=RotationState.PENDING)
-    which.update(state=RotationState.RUNNING, resumed_at=timezone.now())
+def _running(run: models.RotationRun) -> models.RotationRun:
+    which = runs.all_runs().filter(pk=run.pk, state=models.RotationState.PENDING)
+    which.update(state=models.RotationState.RUNNING, resumed_at=databases.now())
     return runs.find_run(run)
 
 
-def _planned(run: RotationRun) -> Pass:
+def _planned(run: models.RotationRun) -> Pass:
     planned = Pass(run)
     planned.plan()
     return planned
 
 
-def is_open(run: RotationRun) -> bool:
+def is_open(run: models.RotationRun) -> bool:
     """Whether there is something to do on a run, as it was read."""
-    return run.state == RotationState.RUNNING
+    return run.state == models.RotationState.RUNNING
 
 
-def finish(run: RotationRun) -> None:
+def finish(run: models.RotationRun) -> None:
     """End a run whose pass is done, or begin another one."""
     with runs.failing(run):
         persist(lambda: Pass(run).finish())
 
 
 def move_range(
-    chunk: RotationRange,
+    chunk: models.RotationRange,
     watch: Watcher = unwatched,
     *,
     workers: int = 1,
@@ -125,43 +117,43 @@ def move_range(
     Raises:
         EnvelopeError, ImproperlyConfigured, Error: the run cannot go on, and says so.
     """
-
-    def rest(error: Error, number: int) -> None:
-        if not passes(error, chunk.column.database, configuration().database):
-            raise error
-        rest_before_retry(number, 0.1)
-
     ended = False
     while not ended and is_open(run := runs.find_run(chunk.column.run_id)):
         limits = Limits(**run.limits).shared_by(workers)
         with runs.failing(run), acting_as(runs.principal_of_run(run)):
             current = current or Pass(run)
-            ended = retry(partial(_moved, chunk, run, current, limits, watch), limits.tries, rest)
+            move = partial(_moved, chunk, run, current, limits, watch)
+            ended = persist(move, chunk.column.database, tries=limits.tries)
 
 
 def _moved(
-    chunk: RotationRange, run: RotationRun, current: Pass, limits: Limits, watch: Watcher
+    chunk: models.RotationRange,
+    run: models.RotationRun,
+    current: Pass,
+    limits: Limits,
+    watch: Watcher,
 ) -> bool:
     """Go through a range; return whether to the end, or the run has changed meanwhile."""
     column, job = current.job(chunk.column)
-    batches = Batches(column, job, limits, partial(ranges.record_moved, chunk))
+    record, again = partial(ranges.record_moved, chunk), chunk.pass_number > 1
+    batches = Batches(column, job, limits, record, looks_back=again)
     ranges.begin_range(chunk)
     for result in batches.between(current.scope.version_ids(column), *ranges.bounds(chunk)):
         ranges.record_met(chunk, result)
         watch(result)
-        if not _goes_on(run):
+        if not _goes_on(run, timezone.now() + current.ahead):
             return False
     ranges.end_range(chunk)
     return True
 
 
-def _goes_on(run: RotationRun) -> bool:
+def _goes_on(run: models.RotationRun, now: datetime) -> bool:
     """Write a heartbeat where it is due; return whether the run is as it was read, and running."""
-    mine, now = runs.all_runs().filter(pk=run.pk), timezone.now()
+    mine = runs.all_runs().filter(pk=run.pk)
     found = mine.values_list("state", "limits", "heartbeat_at").first()
     state, limits, heartbeat_at = found or (None, None, None)
-    goes_on = state == RotationState.RUNNING and limits == run.limits
-    # Most batches do without this commit. Another machine's clock may be ahead.
+    goes_on = state == models.RotationState.RUNNING and limits == run.limits
+    # Most batches do without this commit. By the clock of another machine, it may be ahead.
     is_known = (
         heartbeat_at is not None and timedelta(0) <= now - heartbeat_at < runs.HEARTBEAT_EVERY
     )
@@ -177,13 +169,14 @@ class Pass:
         run: the run.
     """
 
-    def __init__(self, run: RotationRun) -> None:
+    def __init__(self, run: models.RotationRun) -> None:
         self.run = run
         self.number = run.pass_number
         self.scope = scope_of(run)
+        self.ahead = databases.ahead()  # asked once: each batch tells the time
         self._jobs: dict[int, tuple[Column, Job]] = {}
 
-    def job(self, row: RotationColumn) -> tuple[Column, Job]:
+    def job(self, row: models.RotationColumn) -> tuple[Column, Job]:
         """Return the column of one of the run's rows, and its job, the same for all its ranges.
 
         Raises:
@@ -216,7 +209,7 @@ class Pass:
         if self.number == 1:
             _record_by_key(self.run, found, "total", "remaining")
         here = runs.all_runs().filter(pk=self.run.pk, pass_number=self.number)
-        here.update(is_planned=True, heartbeat_at=timezone.now())
+        here.update(is_planned=True, heartbeat_at=timezone.now() + self.ahead)
 
     def finish(self) -> None:
         """End the run, or begin another pass, where the census says that it must.
@@ -230,12 +223,12 @@ class Pass:
         lately = [each.moved for each in self._met if each.number >= self.number - 1]
         end = partial(runs.ended, self.run, moved=self._met.moved, failed=self._met.failed)
         if not remaining:
-            self.scope.completed(end(RotationState.COMPLETED))
+            self.scope.completed(end(models.RotationState.COMPLETED))
         elif self.number < self.scope.most_passes and (self.number == 1 or any(lately)):
             self._begin_next(remaining)
         else:
             stayed = sum(remaining.values())
-            end(RotationState.FAILED, f"{stayed:,} values {self.scope.why_some_stay}")
+            end(models.RotationState.FAILED, f"{stayed:,} values {self.scope.why_some_stay}")
 
     def _begin_next(self, remaining: Mapping[Column, int]) -> None:
         here = runs.all_runs().filter(pk=self.run.pk, pass_number=self.number, is_planned=True)
@@ -267,25 +260,27 @@ class Pass:
         rows = self.run.columns.using(configuration().database).values_list(*_COLUMN, "pk")
         return {row[:-1]: row[-1] for row in rows}
 
-    def _row(self, column: Column, values: int) -> RotationColumn:
+    def _row(self, column: Column, values: int) -> models.RotationColumn:
         using, which = configuration().database, dict(zip(_COLUMN, column.names, strict=True))
         rows = self.run.columns.using(using)
         with transaction.atomic(using=using):
             ranges.lock_run(self.run.pk)
             if not rows.filter(**which).exists():
-                rows.bulk_create([RotationColumn(run=self.run, total=values, **which)])
+                rows.bulk_create([models.RotationColumn(run=self.run, total=values, **which)])
         return rows.get(**which)
 
 
-def _record_by_key(run: RotationRun, values: ByKey, *names: str) -> None:
+def _record_by_key(run: models.RotationRun, values: ByKey, *names: str) -> None:
     """Write how many values there are under each key, of a run about several."""
     if run.master_key_id is not None:
         return
     using = configuration().database
-    rows = RotationKey.objects.using(using).filter(run=run.pk)
+    rows = models.RotationKey.objects.using(using).filter(run=run.pk)
     rows.update(**dict.fromkeys(names, 0))
     changed = [
-        RotationKey(pk=pk, run=run, master_key_id=key_id, **dict.fromkeys(names, values[key_id]))
+        models.RotationKey(
+            pk=pk, run=run, master_key_id=key_id, **dict.fromkeys(names, values[key_id])
+        )
         for pk, key_id in rows.values_list("pk", "master_key_id")
         if values[key_id]
     ]
@@ -295,5 +290,5 @@ def _record_by_key(run: RotationRun, values: ByKey, *names: str) -> None:
         update_conflicts=True,
         update_fields=names,
         unique_fields=["pk"] if names_target else None,
-        batch_size=KEYS_IN_A_QUERY,
+        batch_size=databases.IN_A_QUERY,
     )

@@ -1,5 +1,7 @@
 """Plaintext material, for how long it may be used, and what holds it: what leaves that is wiped.
 
+Also the clocks that this goes by, and for how long a root key that failed is not asked again.
+
 Its age counts from before the root key was asked for it, and use does not extend it: a process that
 is busy asks as often as one that rests. By its greatest age the root key is asked anew; where that
 does not answer, the material is used for a time of grace. Both are settings of the root key.
@@ -15,6 +17,7 @@ from typing import NamedTuple
 from envelope_fields.conf import configuration
 from envelope_fields.crypto.buffers import KeyBuffer, wipe
 from envelope_fields.crypto.context import KeyVersionContext
+from envelope_fields.exceptions import RootKeyUnavailable, copied
 
 # Where a root key refused one version, the others under it are asked for within this time, not all
 # at once.
@@ -64,17 +67,13 @@ def moment() -> Moment:
 
 
 class Pause:
-    """How long a root key that did not answer is not asked again: longer each time, at random.
-
-    Attributes:
-        until: its end, on the clock of `time.monotonic`.
-    """
+    """How long a root key that did not answer is not asked again: longer each time, at random."""
 
     __slots__ = ("_seconds", "until")
 
     def __init__(self) -> None:
         self._seconds = 0.0
-        self.until = 0.0
+        self.until = 0.0  # on the clock of `time.monotonic`
 
     def begin(self) -> None:
         self._seconds = min(2 * self._seconds or FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS)
@@ -84,18 +83,43 @@ class Pause:
         return moment().monotonic >= self.until
 
 
-class Material(KeyBuffer):
-    """What a root key opened, with its age. It is made by the keyring, and wiped there.
+class Silence:
+    """That of one root key: where a caller waited in vain, others fail at once for a while.
 
-    Attributes:
-        root_key: the name of the root key in the settings.
-        asked_at: from before the root key was asked.
+    It lasts ten times as long as the caller waited. So a root key that hangs takes a tenth of a
+    thread's time, however many versions the thread needs; and one that fails within a second is
+    asked for each, since what is wrong may be about that one.
     """
+
+    _TIMES = 10
+    _NOTICED_SECONDS = 1
+
+    def __init__(self) -> None:
+        self._until = 0.0
+        self._error: Exception | None = None
+
+    def check(self) -> None:
+        """Return if the root key may be asked; else raise what was raised last."""
+        error = self._error
+        if error is not None and moment().monotonic < self._until:
+            raise copied(error)
+
+    def note(self, error: RootKeyUnavailable, since: Moment) -> None:
+        """Begin, after the root key was asked `since` then, and did not answer."""
+        now = moment().monotonic
+        waited = now - since.monotonic
+        if waited >= self._NOTICED_SECONDS:
+            self._error = copied(error)
+            self._until = now + min(self._TIMES * waited, LONGEST_PAUSE_SECONDS)
+
+
+class Material(KeyBuffer):
+    """What a root key opened, with its age. It is made by the keyring, and wiped there."""
 
     __slots__ = ("_due_at", "_due_share", "_pause", "_renewed_until", "asked_at", "root_key")
 
-    root_key: str
-    asked_at: Moment
+    root_key: str  # its name in the settings
+    asked_at: Moment  # from before it was asked
     _due_at: float | None  # as an age
     _due_share: float  # of the time after which it is due
     _renewed_until: float  # on the clock of `time.monotonic`
@@ -125,10 +149,9 @@ class Material(KeyBuffer):
         return settings.max_age + settings.grace - self.asked_at.age_at(now)
 
     def is_due(self, share: float = 1) -> bool:
-        """Whether it is time to ask its root key anew.
+        """Whether it is time to ask its root key anew, at a share of the greatest age.
 
-        Args:
-            share: of the greatest age, by which it is due; some time before, at random.
+        Some time before that, at random.
         """
         age = self.asked_at.age()
         if self._due_at is not None and age >= self._due_at:

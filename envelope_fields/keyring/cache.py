@@ -6,7 +6,6 @@ be older than `KEY_CACHE_SECONDS`, or than a change that this process has made s
 thread and no later transaction goes by it.
 """
 
-import os
 from collections.abc import Callable
 from threading import RLock, local
 from typing import Any
@@ -16,12 +15,14 @@ from django.core.signals import setting_changed
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from envelope_fields import forks
 from envelope_fields.conf import SETTING, configuration
-from envelope_fields.databases import database_of
+from envelope_fields.databases import database_of, may_wait
 from envelope_fields.databases.transactions import autocommits
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.keyring import materials
 from envelope_fields.keyring.age import uptime
+from envelope_fields.keyring.opening import refuse_in_event_loop
 from envelope_fields.keyring.table import Table, table_now
 from envelope_fields.models import key_changes
 from envelope_fields.policy.data import PolicyData
@@ -51,9 +52,16 @@ def current_table(at_half_life: bool = False) -> Table:
 
     Args:
         at_half_life: whether the cache is filled anew when half of its time is over.
+
+    Raises:
+        OpeningNeedsThread: an event loop is running, and the time of the cache is over.
     """
     if uncommitted and key_changes.uncommitted():
         return Table(seconds=0)
+    if not may_wait():
+        if uptime() >= known.table.deadline:
+            refuse_in_event_loop()
+        return known.table
     own = table_of_transaction()
     if own is not None:
         return own
@@ -194,19 +202,20 @@ def _dropped(version_id: bytes | None) -> None:
     if version_id is None:
         forget()
         return
-    with _lock:
-        tables = known.table, *known.previous
-    for table in tables:
+    for table in _valid_tables():
         table.forget_version(version_id)
     _forget_transactions()
 
 
 def _users_changed() -> None:
-    with _lock:
-        tables = known.table, *known.previous
-    for table in tables:
+    for table in _valid_tables():
         table.policy_data = PolicyData()  # who is deciding now keeps the old one
     _forget_transactions()
+
+
+def _valid_tables() -> tuple[Table, ...]:
+    with _lock:
+        return known.table, *known.previous
 
 
 key_changes.on_change(forget)
@@ -221,4 +230,4 @@ def _after_fork() -> None:
     forget()  # two processes must not share a nonce prefix and its count
 
 
-os.register_at_fork(after_in_child=_after_fork)
+forks.in_child(_after_fork)

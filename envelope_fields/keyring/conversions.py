@@ -34,7 +34,7 @@ class Conversions:
         return bool(self.finished or self.phases)
 
     def phase(self, model: str, field: str) -> ColumnPhase:
-        """Return the phase of a field; see `conversion_phase`."""
+        """Return the phase of a field; it begins with the first, of which there may be no row."""
         return self.phases.get((model, field), ColumnPhase.CLEAR)
 
 
@@ -42,37 +42,21 @@ _known: tuple[Table, Conversions] | None = None  # as of a table of keys
 
 
 def conversion_phase(model: str, field: str) -> ColumnPhase:
-    """Return the phase of a field that takes the place of a column in clear.
-
-    Args:
-        model: `app_label.Model`.
-        field: the name of the field.
-
-    Raises:
-        MasterKeyUnusable: the keys' database could not be read.
-    """
-    return _conversions().phase(model, field)
-
-
-def known_conversions() -> Conversions:
-    """Return how far conversions are; errors as above."""
-    return _conversions()
+    """Return the phase of a field, of `app_label.Model`, in the place of a column in clear."""
+    return known_conversions().phase(model, field)
 
 
 def is_finished(model: str, field: str) -> bool:
-    """Whether the conversion of a column is finished, so that nothing but envelopes is read.
+    """Whether the conversion of a field is finished, so that nothing but envelopes is read."""
+    return (model, field) in known_conversions().finished
 
-    Args:
-        model: `app_label.Model`.
-        field: the name of the field.
+
+def known_conversions() -> Conversions:
+    """Return how far conversions are, as it is known in this process.
 
     Raises:
         MasterKeyUnusable: the keys' database could not be read.
     """
-    return (model, field) in _conversions().finished
-
-
-def _conversions() -> Conversions:
     global _known
     known = _known
     # For every value: by the table of the process, as long as keys are taken from that.
@@ -86,11 +70,7 @@ def _conversions() -> Conversions:
 
 
 def conversions_now() -> Conversions:
-    """Return how far conversions are, read now.
-
-    Raises:
-        MasterKeyUnusable: the keys' database could not be read.
-    """
+    """Return how far conversions are, read now; errors as above."""
     using = configuration().database
     columns = ("model", "field", "kind", "phase", "finished_at")
     found = Conversions()

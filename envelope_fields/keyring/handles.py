@@ -23,17 +23,15 @@ from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.keyring import cache, materials
 from envelope_fields.keyring.age import uptime
 from envelope_fields.keyring.cache import known, table_to_load_by, uncommitted
-from envelope_fields.keyring.derived import derived, known_key
-from envelope_fields.keyring.questions import refuse_in_event_loop
 from envelope_fields.keyring.rows import KeyRow
-from envelope_fields.keyring.table import Table
+from envelope_fields.keyring.table import HANDLES, Table
 from envelope_fields.keyring.uses import READ_FIELD, counted, here
-from envelope_fields.keyring.values import decrypt, decrypted
+from envelope_fields.keyring.values import DERIVATION, decrypt, decrypted, derived, known_key
 from envelope_fields.models import key_changes
-from envelope_fields.policy import authorization
+from envelope_fields.policy import decisions
 from envelope_fields.policy.attempts import Attempt
-from envelope_fields.policy.authorization import check_state
 from envelope_fields.policy.data import KeyPolicy
+from envelope_fields.policy.decisions import Verdict
 from envelope_fields.policy.principals import Principal, bound_actor, current_principal
 from envelope_fields.policy.requests import in_flight
 
@@ -43,8 +41,6 @@ _UNBOUND, _UNBOUND_IN_REQUEST = "unbound", "unbound in a request"
 
 _Wanted = tuple[bytes, bytes, str]  # version id, context and field path
 
-_DERIVATION = slice(layout.DERIVATION_BYTES)
-
 
 class Handle:
     """A key version, and whom the policy admitted to it when a value was loaded.
@@ -53,55 +49,51 @@ class Handle:
         table: what was known of keys then; the handle lives as long as that is valid.
         policy_data: what was known of users and grants then; None in a transaction that sees the
             past.
-        row: the key version.
         admitted: the principal whom the policy admitted, by its key; None if it was unbound.
-        serves_everybody: whether the key is open to every principal.
+        may_open: whether the one who loaded may open values; perhaps for a time, by a grant that
+            ends, so that the policy is asked each time.
         additional_data: what data keys of the field are wrapped with: header and context.
     """
 
     __slots__ = (
-        "_loaded_by",
-        "additional_data",
-        "admitted",
-        "policy_data",
-        "row",
-        "serves_everybody",
-        "table",
-    )
+        "_loaded_by", "additional_data", "admitted", "may_open", "policy_data", "row",
+        "serves_everybody", "table",
+    )  # fmt: skip
 
     def __init__(self, table: Table, row: KeyRow, context: bytes, field_path: str) -> None:
         policy_data = table.policy_data
         self.table = table
         self.row = row
-        self.additional_data = layout.header(row.state.version_id) + context
+        self.additional_data = row.header + context
         # What is known in a transaction that sees the past is valid in that alone: see `opens`.
         self.policy_data = None if table.is_of_transaction else policy_data
         self._loaded_by: Principal | None = None
-        policy = table.policy(row.state.key_id)
-        self.serves_everybody = authorization.serves_everybody(policy)
+        policy = row.policy
+        self.serves_everybody = policy.serves_everybody
         attempt = Attempt(READ_FIELD.action, row.state.key_id, row.state.alias, field_path)
-        check_state(READ_FIELD.action, row.state)
+        row.state.check(READ_FIELD.action)
         self.admitted: str | None
         if bound_actor() is None:
-            is_open = authorization.serves_unbound_code(policy) and not in_flight
+            is_open = policy.serves_unbound_code and not in_flight
             self.admitted = _ANY_PRINCIPAL if is_open else None
         elif self.serves_everybody:
             self.admitted = _ANY_PRINCIPAL
         else:
             # A login changes who is behind an actor, and that refers to its request.
             self._loaded_by = current_principal()
-            may = authorization.is_allowed(attempt, policy, policy_data, configuration().database)
-            self.admitted = authorization.known_actor() if may else None
+            answer = decisions.foreseen(attempt, policy, policy_data, configuration().database)
+            self.admitted = decisions.known_actor() if answer is Verdict.ALLOWED else None
+            self.may_open = answer is not Verdict.REFUSED
+            return
+        self.may_open = self.admitted is not None
 
     def opens(self) -> bool:
         """Whether it opens values for the caller, with nothing to ask."""
         table = self.table
         if uptime() >= table.deadline:
             return False
-        if not (
-            cache.holds(table)
-            if self.policy_data is None
-            else self.policy_data is table.policy_data
+        if self.policy_data is not table.policy_data and not (
+            self.policy_data is None and cache.holds(table)
         ):
             return False
         # Where none is bound, it opens for the principal who was admitted.
@@ -111,7 +103,7 @@ class Handle:
         """Whether the principal who is bound is the one who was admitted, or any may be."""
         if self.serves_everybody:
             return True
-        return self.admitted is not None and self.admitted == authorization.known_actor()
+        return self.admitted is not None and self.admitted == decisions.known_actor()
 
     @property
     def loaded_by(self) -> str | None:
@@ -144,7 +136,7 @@ def load_handle(header: Any, context: bytes, field_path: str) -> Handle | None:
         found = _kept_for_caller(known.table, wanted)
     try:
         found = found or _made(table_to_load_by(), wanted)
-        if found is not None and found.admitted is not None and _event_loop_waits():
+        if found is not None and found.may_open and _event_loop_waits():
             materials.opened(found.row)  # now, since a root key cannot be asked in the event loop
     except (EnvelopeError, ImproperlyConfigured):
         pass  # what is wrong is raised when a caller looks
@@ -153,10 +145,9 @@ def load_handle(header: Any, context: bytes, field_path: str) -> Handle | None:
 
 def _kept_for_caller(table: Table, wanted: _Wanted) -> Handle | None:
     """Return the handle that serves the caller and was made before."""
+    loader = _UNBOUND_IN_REQUEST if in_flight else _UNBOUND
     if bound_actor() is not None:
         loader = _ANY_PRINCIPAL
-    else:
-        loader = _UNBOUND_IN_REQUEST if in_flight else _UNBOUND
     found: Handle | None = table.handles.get((wanted, loader))
     return found if found is not None and found.policy_data is table.policy_data else None
 
@@ -168,13 +159,13 @@ def _made(table: Table, wanted: _Wanted) -> Handle | None:
     with _transaction_kept_usable():
         version_id, context, field_path = wanted
         row = table.version(version_id)
-        loader = _loader(table.policy(row.state.key_id))
+        loader = _loader(row.policy)
         found: Handle | None = table.handles.get((wanted, loader))
         if found is not None and found.policy_data in (None, table.policy_data):
             return found
         found = Handle(table, row, context, field_path)
         if loader is not None:
-            table.keep_handle((wanted, loader), found)
+            table.keep(table.handles, HANDLES, (wanted, loader), found)
     materials.renew_early(row)
     return found
 
@@ -183,7 +174,7 @@ def _loader(policy: KeyPolicy) -> str | None:
     """Return what a handle is kept under for the caller; None if it is not kept."""
     if bound_actor() is None:
         return _UNBOUND_IN_REQUEST if in_flight else _UNBOUND
-    return _ANY_PRINCIPAL if authorization.serves_everybody(policy) else authorization.known_actor()
+    return _ANY_PRINCIPAL if policy.serves_everybody else decisions.known_actor()
 
 
 _with_tables: WeakSet[BaseDatabaseWrapper] = WeakSet()  # connections on which keys could be read
@@ -232,7 +223,7 @@ def decrypt_sealed(
             )
         ):
             try:
-                opening = table.unwrapping[envelope[_DERIVATION]]
+                opening = table.unwrapping[envelope[DERIVATION]]
             except KeyError:
                 opening = None
             if opening is not None:
@@ -252,17 +243,16 @@ def _decrypt_slowly(
 ) -> bytes:
     """Return what `decrypt_sealed` does, where something may have to be derived or asked."""
     here.came = True
-    # Another thread may be changing keys, which is no concern of this one until it commits.
+    # Another thread may be changing keys, which does not concern this one until it commits.
     if handle is not None and handle.opens() and not (uncommitted and key_changes.uncommitted()):
-        derivation = envelope[_DERIVATION]
+        derivation = envelope[DERIVATION]
         opening = handle.table.unwrapping.get(derivation)
         key = derived(handle.table, handle.row, derivation) if opening is None else opening[0]
         counted(handle.row.state.version_id, READ_FIELD).one()
         return decrypted(key, envelope, contexts)
-    key_that_is_known = known_key(envelope[_DERIVATION], field_path)
-    if key_that_is_known is not None:
-        return decrypted(key_that_is_known, envelope, contexts)
-    refuse_in_event_loop()
+    known_already = known_key(envelope[DERIVATION], field_path)
+    if known_already is not None:
+        return decrypted(known_already, envelope, contexts)
     return decrypt(envelope, contexts, field_path)
 
 

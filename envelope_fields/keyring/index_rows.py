@@ -9,29 +9,24 @@ from uuid import UUID
 
 from django.db.models import Q
 
+from envelope_fields import databases
 from envelope_fields.conf import configuration
 from envelope_fields.crypto.blind_index import IndexDomain
-from envelope_fields.databases import clock
 from envelope_fields.exceptions import IndexNotBegun, IndexNotReady, MasterKeyUnusable
 from envelope_fields.keyring import rows
-from envelope_fields.keyring.state_changes import committed_at
 from envelope_fields.models import BlindIndex, BlindIndexKey, IndexState, KeyCacheBound, key_changes
 from envelope_fields.models.indexes import made_id
+from envelope_fields.models.state_changes import committed_at
 from envelope_fields.policy import KeyVersionState
 
 
 class IndexSource(NamedTuple):
-    """An encrypted field that an index is made of.
+    """An encrypted field that an index is made of."""
 
-    Attributes:
-        labels: what its values are bound to, and were before: a field that is renamed is the same.
-        path: to a value in its JSON; empty for all of it.
-        type: what the values are; empty where that is not known, or nothing depends on it.
-    """
-
+    # What its values are bound to, and were before: a field that is renamed is the same.
     labels: frozenset[str]
-    path: str = ""
-    type: str = ""
+    path: str = ""  # to a value in its JSON; empty for all of it
+    type: str = ""  # of the values; empty where that is not known, or nothing depends on it
 
     def is_same(self, other: IndexSource) -> bool:
         """Whether an index of the one goes on as one of the other."""
@@ -44,21 +39,13 @@ class IndexSource(NamedTuple):
 
 
 class IndexColumn(NamedTuple):
-    """The column of a blind index.
+    """The column of a blind index."""
 
-    Attributes:
-        label: `app_label.model.field` in lower case: where it is.
-        domain: what its values are MACed for.
-        fingerprint: of what its values depend on beside its name.
-        beside: the labels of the indexes of the same table, as they are declared.
-        sources: what its values are made of, in the order of its fields.
-    """
-
-    label: str
-    domain: IndexDomain
-    fingerprint: str
-    beside: frozenset[str] = frozenset()
-    sources: tuple[IndexSource, ...] = ()
+    label: str  # where it is: `app_label.model.field` in lower case
+    domain: IndexDomain  # what its values are MACed for
+    fingerprint: str  # of what its values depend on beside its name
+    beside: frozenset[str] = frozenset()  # the labels of the declared indexes of the same table
+    sources: tuple[IndexSource, ...] = ()  # what its values are made of, in the order of its fields
 
     @property
     def name(self) -> str:
@@ -67,24 +54,18 @@ class IndexColumn(NamedTuple):
 
 
 class IndexRow(NamedTuple):
-    """How far an index is, and what its values were normalised with; see `BlindIndex`.
-
-    Attributes:
-        beside: the labels of indexes that every process has to write that writes this one: those
-            that replace it, from `required_at` on, and the one that it replaces, until no process
-            writes that any more.
-        is_closed: whether nothing is written in it any more, since no process asks it.
-        sources: what its values are made of; empty where that is not known.
-    """
+    """How far an index is, and what its values were normalised with; see `BlindIndex`."""
 
     state: str
     name: str
     normalizer: str
     normalizer_version: int
     fingerprint: str
+    # The labels of indexes that every process has to write that writes this one: those that replace
+    # it, from `required_at` on, and the one that it replaces, until no process writes that.
     beside: tuple[str, ...] = ()
-    is_closed: bool = False
-    sources: tuple[IndexSource, ...] = ()
+    is_closed: bool = False  # nothing is written in it any more, since no process asks it
+    sources: tuple[IndexSource, ...] = ()  # what its values are made of; empty if not known
 
 
 def index_row(label: str) -> IndexRow | None:
@@ -102,7 +83,7 @@ def index_row(label: str) -> IndexRow | None:
         if row.replaces:
             found |= {each.label: each for each in begun.filter(label=row.replaces)}
         beside = [each.label for each in found.values() if is_written_with(each, row)]
-        is_closed = row.state == IndexState.RETIRED and closes_at(row) <= clock.now()
+        is_closed = row.state == IndexState.RETIRED and closes_at(row) <= databases.now()
     return IndexRow(
         row.state, row.name, row.normalizer, row.normalizer_version, row.fingerprint,
         tuple(sorted(beside)), is_closed, kept_sources(row),
@@ -115,7 +96,7 @@ def is_written_with(other: BlindIndex, row: BlindIndex) -> bool:
         return other.required_at is not None
     if other.label != row.replaces:
         return False
-    return other.state != IndexState.RETIRED or unwritten_from(other) > clock.now()
+    return other.state != IndexState.RETIRED or unwritten_from(other) > databases.now()
 
 
 def closes_at(retired: BlindIndex) -> datetime:
@@ -144,13 +125,8 @@ def _longest() -> float:
 def require_beside(label: str, declared: Container[str], row: IndexRow | None) -> None:
     """Return if this build writes all that other builds look for in the place of an index.
 
-    Args:
-        label: of the index.
-        declared: the labels of those that the build has beside it.
-        row: what is known of the index.
-
     Raises:
-        IndexNotReady: the build lacks one, and its rows would be missing there.
+        IndexNotReady: it declares none of a label that others look for: rows would be missing.
     """
     lacking = [each for each in (row.beside if row else ()) if each not in declared]
     if lacking:
@@ -200,12 +176,9 @@ def require_same(column: IndexColumn, row: IndexRow) -> None:
 def changes(
     column: IndexColumn, row: IndexRow | BlindIndex, sources: Sequence[IndexSource]
 ) -> list[str]:
-    """Return what has changed in the declaration of an index, for people; none where nothing has.
+    """Return what has changed in the declaration of an index since it was begun, for people.
 
-    Args:
-        column: as it is declared.
-        row: what it was begun as.
-        sources: what that is made of; empty where that is not known.
+    What it was made of then, its `sources`, may be empty: not known.
     """
     domain, found = column.domain, []
     if sources and not are_same(column.sources, sources):
@@ -251,12 +224,7 @@ def as_kept(sources: Iterable[IndexSource]) -> list[dict[str, Any]]:
 def pinned_version(name: str, key: str | UUID) -> rows.KeyRow | None:
     """Return the version of a search key that an index is pinned to, or None where it is to none.
 
-    Args:
-        name: of the index; see `BlindIndex`.
-        key: the search key, by its alias or its id.
-
-    Raises:
-        MasterKeyUnusable: the database could not be read.
+    The index has a name, as in `BlindIndex`, and the key an alias or an id. Errors as above.
     """
     pins = BlindIndexKey.objects.using(configuration().database).filter(name=name)
     by = "master_key_id" if isinstance(key, UUID) else "master_key__alias"
@@ -273,16 +241,9 @@ _COLUMNS = tuple(f"version__{name}" for name in rows.COLUMNS)
 
 
 def refuse_uncommitted(name: str, version: KeyVersionState, using: str | None) -> None:
-    """Return if what is written under a pin can only vanish together with it.
+    """Return if what is written under the pin of an index can only vanish together with it.
 
-    Args:
-        name: of the index.
-        version: what it is pinned to.
-        using: the database that the value goes to.
-
-    Raises:
-        MasterKeyUnusable: the pin or the version is not committed, and the value goes to another
-            database.
+    Arguments and errors are those of `rows.refuse_uncommitted`, which is asked first.
     """
     rows.refuse_uncommitted(version, using)
     if using == configuration().database or not key_changes.any_uncommitted():

@@ -15,23 +15,12 @@ from envelope_fields.conf import configuration
 from envelope_fields.crypto.blind_index import DIGEST_BYTES, index_value
 from envelope_fields.crypto.buffers import KeyBuffer
 from envelope_fields.exceptions import IndexNotBegun, MasterKeyUnusable
-from envelope_fields.keyring import index_rows, materials, rows
+from envelope_fields.keyring import index_rows, materials, rows, uses
 from envelope_fields.keyring.age import uptime
 from envelope_fields.keyring.cache import current_table, known, uncommitted
-from envelope_fields.keyring.derived import admit, is_admitted, serving
 from envelope_fields.keyring.index_rows import IndexColumn, IndexRow
-from envelope_fields.keyring.table import Absorbed, Table
-from envelope_fields.keyring.uses import (
-    FILL_INDEX,
-    SEARCH_INDEX,
-    VERIFY_INDEX,
-    WRITE_INDEX,
-    Purpose,
-    counted,
-    here,
-)
+from envelope_fields.keyring.table import ABSORBED, Absorbed, Table
 from envelope_fields.models import KeyUsage
-from envelope_fields.policy.authorization import check_serves_fields
 from envelope_fields.policy.principals import bound_actor
 from envelope_fields.policy.requests import in_flight
 
@@ -43,137 +32,84 @@ def known_value(
     key: str | UUID,
     part_of: Callable[[_Prepared], bytes],
     prepared: _Prepared,
-    purpose: Purpose = WRITE_INDEX,
+    purpose: uses.Purpose = uses.WRITE_INDEX,
 ) -> bytes | None:
-    """Return what `written` does for one value, if it is known that the caller may have it.
+    """Return what `values` does for one value, if it is known that the caller may have it.
 
     Args:
         label, key: of the index.
-        part_of: what makes the part of the value. It is called when the caller may have it, so
-            that no traceback of ours has the value in it. It may raise.
-        prepared: what that is called with.
-        purpose: what it is made for; `searched` does it to search.
+        part_of, prepared: as for `values`; it may raise.
+        purpose: what it is made for.
     """
     absorbed = _known(label, key, purpose)
     if absorbed is None:
         return None
-    hmac = absorbed[0].copy()  # as `_values` does, without another call
+    hmac = absorbed[0].copy()  # as `values` does, without another call
     hmac.update(part_of(prepared))
     return hmac.finalize()[:DIGEST_BYTES] + absorbed[4].version_id
 
 
-def written(
+def values(
+    purpose: uses.Purpose,
     column: IndexColumn,
     key: str | UUID,
     part_of: Callable[[_Prepared], bytes],
     prepared: Iterable[_Prepared],
-    using: str | None,
+    using: str | None = None,
     managed_by: str | None = None,
 ) -> list[bytes]:
-    """Return what is stored in an index, 24 bytes for each value.
+    """Return what is stored in an index, or found by in it: 24 bytes for each value.
 
     Args:
+        purpose: `WRITE_INDEX`; `FILL_INDEX` for rows that are there, where no value is written, and
+            no other index; `SEARCH_INDEX`; or `VERIFY_INDEX`. Two do not count as a use of it.
         column: the column.
         key: the search key, by its alias or its id.
         part_of: returns what `value_part` does for a value. It is called when the key is known, so
             that no traceback of ours has a value in it.
         prepared: what that is called with, for each value.
-        using: the database that they go to.
-        managed_by: who manages the key, by the declaration of the index; None is anybody.
+        using: the database that they go to, where they are stored.
+        managed_by: who manages the key then, by the declaration of the index; None is anybody.
 
     Raises:
         IndexNotBegun: nothing is known of the index, or not with this key.
         IndexNotReady: it was begun otherwise than it is declared now; or this build does not write
-            another index that is to be written with it.
+            another index that is to be written with it; or rows could be missing that are looked
+            for.
         MasterKeyUnusable: the state of the key forbids it or could not be read; its usage is
             another one; its pin is not committed and the values would outlive its rollback; or it
             serves no fields, or is managed otherwise.
         KeyAccessDenied: the principal may not.
         ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
-    return _values(_writing(column, key, using, managed_by, WRITE_INDEX), part_of, prepared)
-
-
-def filled(
-    column: IndexColumn,
-    key: str | UUID,
-    part_of: Callable[[_Prepared], bytes],
-    prepared: Iterable[_Prepared],
-    using: str | None,
-    managed_by: str | None = None,
-) -> list[bytes]:
-    """Return what `written` does, for rows that are there: no value is written, and no other index.
-
-    It is no use of the index.
-    """
-    return _values(_writing(column, key, using, managed_by, FILL_INDEX), part_of, prepared)
-
-
-def _writing(
-    column: IndexColumn,
-    key: str | UUID,
-    using: str | None,
-    managed_by: str | None,
-    purpose: Purpose,
-) -> Absorbed:
     absorbed = _known(column.label, key, purpose)
     if absorbed is None:
-        rows.lock_for_writing(using)
+        is_stored = purpose in (uses.WRITE_INDEX, uses.FILL_INDEX)
+        if is_stored:
+            rows.lock_for_writing(using)
         table = current_table()
+        if purpose is uses.SEARCH_INDEX:
+            index_rows.require_reading(column.label, _index(table, column.label))
         row = _pinned(table, column, key)
-        if purpose is WRITE_INDEX:
+        if purpose is uses.WRITE_INDEX:
             index_rows.require_beside(column.label, column.beside, _index(table, column.label))
-        admit(table, table.policy_data, row.state, column.label, purpose)
-        # Before it is kept, since who finds it is not asked again.
-        check_serves_fields(table.policy(row.state.key_id), row.state.alias, managed_by)
-        index_rows.refuse_uncommitted(column.name, row.state, using)
+        uses.admit(table.policy_data, row, column.label, purpose)
+        if is_stored:  # before it is kept, since who finds it is not asked again
+            row.policy.check_serves_fields(row.state.alias, managed_by)
+            index_rows.refuse_uncommitted(column.name, row.state, using)
         absorbed = _absorbed(table, row, column, key, purpose)
-    return absorbed
-
-
-def searched(
-    column: IndexColumn,
-    key: str | UUID,
-    part_of: Callable[[_Prepared], bytes],
-    prepared: Iterable[_Prepared],
-) -> list[bytes]:
-    """Return what values are found by in an index; arguments and errors as for `written`.
-
-    Raises:
-        IndexNotReady: rows could be missing in it.
-    """
-    absorbed = _known(column.label, key, SEARCH_INDEX)
-    if absorbed is None:
-        table = current_table()
-        index_rows.require_reading(column.label, _index(table, column.label))
-        row = _pinned(table, column, key)
-        admit(table, table.policy_data, row.state, column.label, SEARCH_INDEX)
-        absorbed = _absorbed(table, row, column, key, SEARCH_INDEX)
-    return _values(absorbed, part_of, prepared)
-
-
-def verified(
-    column: IndexColumn,
-    key: str | UUID,
-    part_of: Callable[[_Prepared], bytes],
-    prepared: Iterable[_Prepared],
-) -> list[bytes]:
-    """Return what `written` does, for a look that is no use of the index."""
-    absorbed = _known(column.label, key, VERIFY_INDEX)
-    if absorbed is None:
-        table = current_table()
-        row = _pinned(table, column, key)
-        admit(table, table.policy_data, row.state, column.label, VERIFY_INDEX)
-        absorbed = _absorbed(table, row, column, key, VERIFY_INDEX)
-    return _values(absorbed, part_of, prepared)
+    copy, version_id, made = absorbed[0].copy, absorbed[4].version_id, list[bytes]()
+    for each in prepared:
+        hmac = copy()
+        hmac.update(part_of(each))
+        made.append(index_value(hmac.finalize(), version_id))
+    return made
 
 
 def pinned_version_id(column: IndexColumn, key: str | UUID) -> bytes:
     """Return the id of the version of a search key that the values of an index are under.
 
-    Raises:
-        IndexNotBegun: it is not begun, or not with this key.
-        IndexNotReady, MasterKeyUnusable: as for `written`.
+    Errors are those of `values`, such as `IndexNotBegun`.
     """
     return _pinned(current_table(), column, key).state.version_id
 
@@ -187,25 +123,25 @@ def index_state(label: str) -> IndexRow | None:
     return _index(current_table(), label)
 
 
-def _known(label: str, key: str | UUID, purpose: Purpose) -> Absorbed | None:
+def _known(label: str, key: str | UUID, purpose: uses.Purpose) -> Absorbed | None:
     """Return the HMAC, if it is known that the caller may use it, and count the use."""
-    here.came = True
+    uses.here.came = True
     table, now = known.table, uptime()
     if uncommitted or now >= table.deadline:
         return None
     absorbed = table.absorbed.get((label, key, purpose))
     if absorbed is None:
         return None
-    _, uses, everybody, unbound, version, _ = absorbed
+    _, used, everybody, unbound, version, _ = absorbed
     if (unbound and not in_flight) if bound_actor() is None else everybody:
-        uses.at = now
-        next(uses.count)
+        used.at = now
+        next(used.count)
         return absorbed
-    return absorbed if is_admitted(table, version, label, purpose) else None
+    return absorbed if table.has_admitted(version, label, purpose) else None
 
 
 def _absorbed(
-    table: Table, row: rows.KeyRow, column: IndexColumn, key: str | UUID, purpose: Purpose
+    table: Table, row: rows.KeyRow, column: IndexColumn, key: str | UUID, purpose: uses.Purpose
 ) -> Absorbed:
     """Return the HMAC for one who was admitted, and keep it for the next ones."""
 
@@ -215,22 +151,11 @@ def _absorbed(
         return hmac
 
     hmac = materials.used(row, made)
-    absorbed = (hmac, *serving(table, row, purpose), column.label)
+    absorbed = (hmac, *uses.serving(row, purpose), column.label)
     if materials.lasts(row, until=table.deadline):
-        table.keep_absorbed((column.label, key, purpose), absorbed)
-    counted(row.state.version_id, purpose).one()
+        table.keep(table.absorbed, ABSORBED, (column.label, key, purpose), absorbed)
+    uses.counted(row.state.version_id, purpose).one()
     return absorbed
-
-
-def _values(
-    absorbed: Absorbed, part_of: Callable[[_Prepared], bytes], prepared: Iterable[_Prepared]
-) -> list[bytes]:
-    copy, version_id, made = absorbed[0].copy, absorbed[4].version_id, list[bytes]()
-    for each in prepared:
-        hmac = copy()
-        hmac.update(part_of(each))
-        made.append(index_value(hmac.finalize(), version_id))
-    return made
 
 
 def _index(table: Table, label: str) -> IndexRow | None:
@@ -243,13 +168,7 @@ def _index(table: Table, label: str) -> IndexRow | None:
 
 
 def _pinned(table: Table, column: IndexColumn, key: str | UUID) -> rows.KeyRow:
-    """Return the version that the values of an index are under.
-
-    Raises:
-        IndexNotBegun: it is not begun, or not with this key.
-        IndexNotReady: it was begun otherwise.
-        MasterKeyUnusable: the key is for something else, or something could not be read.
-    """
+    """Return the version that the values of an index are under; errors as for `values`."""
     index = _index(table, column.label)
     if index is not None:
         index_rows.require_same(column, index)
@@ -264,5 +183,5 @@ def _pinned(table: Table, column: IndexColumn, key: str | UUID) -> rows.KeyRow:
             f"The usage of {row.state} is {KeyUsage(row.usage).label!r}, and a blind index takes "
             f"one to {KeyUsage.GENERATE_VERIFY_MAC.label}."
         )
-    table.keep_pinned((column.name, key), row)
+    table.pinned[column.name, key] = row
     return row

@@ -13,13 +13,13 @@ from hashlib import blake2b
 from threading import RLock
 from typing import TypeVar
 
+from envelope_fields import forks
 from envelope_fields.conf import configuration
 from envelope_fields.crypto.buffers import KeyBuffer, wipe
 from envelope_fields.crypto.context import encode
-from envelope_fields.keyring import derived, materials
+from envelope_fields.keyring import materials, uses
 from envelope_fields.keyring.age import Moment, moment
 from envelope_fields.keyring.cache import current_table
-from envelope_fields.keyring.uses import READ_FIELD, VERIFY_VALUE, here
 
 _Result = TypeVar("_Result")
 _Derive = Callable[[], KeyBuffer]
@@ -63,36 +63,27 @@ def used(
         wipe(derived)
 
 
-# Who may open it
-
-
 def admit(key: str, field_path: str, *, to_verify: bool = False) -> None:
-    """Return if the principal may read values of a field that has a key.
+    """Return if the principal may read values of a field, `app.model.field`, that has a key.
 
     Args:
         key: the alias of the master key that the field writes under.
-        field_path: `app.model.field`.
-        to_verify: whether it is a look that is no use of the value.
+        field_path: of the field.
+        to_verify: whether it is a look that does not count as a use of the value.
 
     Raises:
-        MasterKeyNotFound: there is no such key.
-        MasterKeyUnusable: its state forbids it, or could not be read.
-        KeyAccessDenied: the principal may not, or none is bound and one must be.
+        MasterKeyNotFound, MasterKeyUnusable, KeyAccessDenied: they may not.
     """
-    here.came = True
+    uses.here.came = True
     table = current_table()
     policy_data, row = table.policy_data, table.current_version(key)
-    derived.admit(
-        table, policy_data, row.state, field_path, VERIFY_VALUE if to_verify else READ_FIELD
-    )
+    purpose = uses.VERIFY_VALUE if to_verify else uses.READ_FIELD
+    uses.admit(policy_data, row, field_path, purpose)
 
 
 def look_up(key: str) -> None:
     """Have what `admit` needs of a key here, so that it asks nothing in an event loop."""
     current_table(at_half_life=True).current_version(key)
-
-
-# The store
 
 
 def _usable(name: bytes) -> _LegacyKey | None:
@@ -131,4 +122,4 @@ def _after_fork() -> None:
 
 
 materials.on_drop(_wipe_all)
-os.register_at_fork(after_in_child=_after_fork)
+forks.in_child(_after_fork)

@@ -12,13 +12,9 @@ from envelope_fields.conf import configuration
 from envelope_fields.crypto.buffers import KeyBuffer
 from envelope_fields.keyring import materials, rows
 from envelope_fields.keyring.cache import current_table
-from envelope_fields.keyring.derived import admit
-from envelope_fields.keyring.uses import Purpose, counted, here
+from envelope_fields.keyring.uses import Purpose, admit, counted, here
 from envelope_fields.keyring.values import Record
 from envelope_fields.models import AuditKey, KeyState, KeyUsage
-from envelope_fields.policy.authorization import check_state
-
-__all__ = ["generate_mac", "has_audit_key", "mac", "open_audit_key", "verify_mac"]
 
 
 def mac(key: AuditKey | UUID | str | bytes, message: bytes) -> bytes:
@@ -39,7 +35,6 @@ def mac(key: AuditKey | UUID | str | bytes, message: bytes) -> bytes:
         RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
     row = _row(key)
-
     # Others wait for the transaction of an event: its key was asked for before.
     is_of_event = (
         isinstance(key, AuditKey) and connections[configuration().database].in_atomic_block
@@ -56,9 +51,7 @@ def generate_mac(purpose: Purpose, key: UUID | str, message: bytes, record: Reco
         message: what `kms_mac_message` returns.
         record: called before it is made.
 
-    Raises:
-        MasterKeyNotFound, MasterKeyUnusable, KeyAccessDenied, ImproperlyConfigured,
-        RootKeyRefused, RootKeyUnavailable: the key cannot be used.
+    Errors are those of `mac`, and `KeyAccessDenied`.
     """
     row = rows.current_version(key, usage=KeyUsage.GENERATE_VERIFY_MAC)
     _admit(row, purpose)
@@ -90,9 +83,7 @@ def verify_mac(
 
 def _admit(row: rows.KeyRow, purpose: Purpose) -> None:
     here.came = True
-    table = current_table()
-    table.know_policy(row)
-    admit(table, table.policy_data, row.state, "", purpose)
+    admit(current_table().policy_data, row, "", purpose)
     counted(row.state.version_id, purpose).one()
 
 
@@ -102,20 +93,11 @@ def _hmac(material: KeyBuffer, message: bytes) -> bytes:
     return hmac.finalize()
 
 
-def _is_of_event(key: object) -> bool:
-    """Whether a MAC is that of an event: others wait for its transaction, which asks nothing."""
-    return isinstance(key, AuditKey) and connections[configuration().database].in_atomic_block
-
-
 _of_trails: dict[str, rows.KeyRow] = {}  # what was opened, by the database of the trail
 
 
 def open_audit_key(key: AuditKey, using: str) -> None:
-    """Have the key of the audit trail here before a transaction in which events are added.
-
-    Args:
-        key: its row.
-        using: the database of the trail.
+    """Have the key of the trail in a database here before a transaction that adds events to it.
 
     Raises:
         ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as `mac` does.
@@ -128,9 +110,7 @@ def open_audit_key(key: AuditKey, using: str) -> None:
 def has_audit_key(using: str) -> bool:
     """Whether the key of the audit trail is here, so that no transaction asks a root key for it.
 
-    Raises:
-        RootKeyRefused: it was asked for anew, at its greatest age, and is here no longer.
-        MasterKeyNotFound: its row is gone.
+    At its greatest age, it is asked for anew, which may raise as `mac` does.
     """
     row = _of_trails.get(using)
     if row is None or not materials.is_cached(row):
@@ -147,5 +127,5 @@ def _row(key: AuditKey | UUID | str | bytes) -> rows.KeyRow:
         row = rows.with_version_id(key, usage=usage)
     else:
         row = rows.current_version(key, usage=usage)
-    check_state("generate_mac", row.state)
+    row.state.check("generate_mac")
     return row

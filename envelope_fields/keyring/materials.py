@@ -1,26 +1,35 @@
 """Plaintext material: unwrapped, used and wiped here. It is never returned.
 
-The root key is asked once per version, process and greatest age. What it opened is used until that
-age, and longer where the root key does not answer; where it refuses, it is dropped. What a
-transaction with uncommitted key changes opens stays with these changes, and goes with them (law 3).
+The root key is asked once per version, process and greatest age. At that age, material that is in
+use is renewed, which is opened anew. It is used on while there is no answer, or one that is not
+about the right to use it; where the root key refuses, it is dropped. What a transaction with
+uncommitted key changes opens stays with these changes, and goes with them (law 3).
 """
 
 import logging
-import os
 from collections.abc import Callable
+from hmac import compare_digest
 from threading import RLock
 from typing import TypeVar
 from weakref import WeakKeyDictionary, finalize
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from django.core.exceptions import ImproperlyConfigured
 
+from envelope_fields import forks
 from envelope_fields.crypto import xaes
 from envelope_fields.crypto.buffers import KeyBuffer, wipe
 from envelope_fields.crypto.context import KeyVersionContext
-from envelope_fields.exceptions import EnvelopeError, MasterKeyUnusable
+from envelope_fields.databases import may_wait
+from envelope_fields.exceptions import (
+    EnvelopeError,
+    MasterKeyNotFound,
+    MasterKeyUnusable,
+    WrappedKeyAltered,
+)
 from envelope_fields.keyring import opening, rows, wrapping
 from envelope_fields.keyring.age import Material, Store
-from envelope_fields.keyring.questions import Question, Questions, may_wait, refuse_in_event_loop
+from envelope_fields.keyring.opening import Question, Questions, refuse_in_event_loop
 from envelope_fields.models import KeyUsage, key_changes
 from envelope_fields.models.key_changes import KeyChange
 
@@ -35,19 +44,14 @@ _drop_listeners: list[Callable[[bytes | None], None]] = []
 
 
 def derived(row: rows.KeyRow, prefix: bytes) -> AESGCM:
-    """Return the key that a version's material gives with a nonce prefix.
-
-    Raises:
-        ImproperlyConfigured: its root key is not in the settings, or not a key.
-        RootKeyRefused, RootKeyUnavailable: as the root key says.
-    """
+    """Return the key that a version's material gives with a nonce prefix; errors as below."""
     return used(row, lambda material: xaes.derive(material, prefix))
 
 
 def opened(row: rows.KeyRow) -> None:
-    """Have the material of a version here, so that its next use asks no root key; errors as above.
+    """Have the material of a version here before a transaction in which it is needed.
 
-    For those who are about to begin a transaction in which it is needed.
+    Errors are those of `used`.
     """
     used(row, lambda material: None)
 
@@ -99,8 +103,8 @@ def used(
 def renew_early(row: rows.KeyRow) -> None:
     """Ask the root key anew for material at half of its greatest age, if it is here.
 
-    For those who load what others look at in an event loop, where no root key is asked. Raises
-    nothing: what was refused is met where it is used.
+    Others may look in an event loop at what is loaded, where no root key is asked. Raises nothing:
+    what was refused is met where it is used.
     """
     with _lock:
         material = _plaintext.usable(row.context)
@@ -139,7 +143,7 @@ def _ask(question: Question, row: rows.KeyRow) -> Material:
     except BaseException as error:
         if _end(question, row.context, error) and opening.is_refusal(error):
             with _lock:
-                _plaintext.ask_soon(row.root_key)
+                _plaintext.ask_soon(row.wrap.root_key)
         raise
 
 
@@ -170,19 +174,17 @@ def _begin_renewal(store: Store, material: Material, *, share: float = 1) -> boo
 def _renew(row: rows.KeyRow, material: Material) -> None:
     """Ask the root key anew, and have the answer in the place of the material.
 
-    Raises:
-        RootKeyRefused: it says no; the material is dropped.
-        MasterKeyNotFound: the version is gone, and so is the material.
+    Where that raises, as `_renewed` does, the material is dropped.
     """
     found = None
     try:
-        found = opening.renewed(row, material)
+        found = _renewed(row, material)
         if found is not None:
             with _lock:
                 _plaintext.replace(row.context, material, found)
     except EnvelopeError as error:
         with _lock:
-            _questions.refused(row.context, error)
+            _questions.pause(row.context, error)
             _plaintext.drop(row.context, material)
             if opening.is_refusal(error):
                 _plaintext.ask_soon(material.root_key)
@@ -192,16 +194,46 @@ def _renew(row: rows.KeyRow, material: Material) -> None:
         material.end_renewal(answered=found is not None)
 
 
+def _renewed(row: rows.KeyRow, material: Material) -> Material | None:
+    """Return what a root key opens now in the place of material; None where that is used on.
+
+    Raises:
+        RootKeyRefused, MasterKeyNotFound: it says no; or the version is gone, or destroyed.
+    """
+    try:
+        return _opened_anew(row, material)
+    except Exception as error:  # whatever it is, what is here may still be used
+        if opening.is_refusal(error) or isinstance(error, MasterKeyNotFound):
+            raise
+        # Not its traceback: frames hold key buffers. Nor what others say, which may be anything.
+        is_ours = isinstance(error, EnvelopeError | ImproperlyConfigured)
+        opening.logger.warning(
+            "Material of %s is used although it is %.0f s old: %s%s",
+            row.state, material.asked_at.age(), type(error).__name__,
+            f": {error}" if is_ours else "",
+        )  # fmt: skip
+        return None
+
+
+def _opened_anew(row: rows.KeyRow, material: Material) -> Material:
+    present = rows.read_again(row)  # another root key may wrap it now
+    if present.context != row.context:
+        raise WrappedKeyAltered(f"The row of {row.state} names another key, number or usage now.")
+    found = opening.unwrapped(present)
+    # Zeros are what another thread leaves that evicts it, also between these two looks.
+    if not compare_digest(found, material) and any(material):
+        wipe(found)
+        raise WrappedKeyAltered(f"What wraps {row.state} now is other material.")
+    return found
+
+
 def _forget_derived(version_id: bytes | None) -> None:
     for listener in _drop_listeners:
         listener(version_id)
 
 
 def on_drop(listener: Callable[[bytes | None], None]) -> None:
-    """Call `listener` with the id of a version whose material was dropped; None is of all.
-
-    Other things may have been made of it.
-    """
+    """Call `listener` with the id of a version whose material was dropped; None is of all."""
     _drop_listeners.append(listener)
 
 
@@ -221,12 +253,7 @@ def remaining_seconds() -> float:
 
 
 def lasts(row: rows.KeyRow, until: float) -> bool:
-    """Whether the material of a version may be used as long as what is made of it.
-
-    Args:
-        row: the version.
-        until: a time of `age.uptime`.
-    """
+    """Whether the material of a version may be used until then, on the clock of `age.uptime`."""
     with _lock:
         return _plaintext.lasts(row.context, until)
 
@@ -265,4 +292,4 @@ def _after_fork() -> None:
         material.draw_share()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+forks.in_child(_after_fork)

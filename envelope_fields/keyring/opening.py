@@ -1,35 +1,38 @@
-"""Which wrap opens a key version that is needed: any of them.
+"""How key versions are opened: by any of their wraps, and with one question for each at a time.
 
-The one in the row of the version is asked first, and what its root key says counts. Further ones
+The wrap in the row of the version is asked first, and what its root key says counts. Further ones
 open where that does not answer, cannot be asked, or does not open what is stored. Where it refuses,
 they are not asked: taking a right away has to have an effect. Where the settings have it no more,
 the next of them is the first.
 
-At its greatest age, material that is in use is renewed, which is opened anew. It is used on while
-there is no answer, or one that is not about the right to use it.
+Threads that need what one of them asks for wait for its answer, for a time, and no other thread
+does. What was not answered is not asked again before a pause has passed.
 """
 
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
-from hmac import compare_digest
+from threading import Event, get_ident
 
 from django.core.exceptions import ImproperlyConfigured
 
 from envelope_fields.conf import configuration
 from envelope_fields.crypto.buffers import KeyBuffer, wipe
+from envelope_fields.crypto.context import KeyVersionContext
+from envelope_fields.databases import may_wait
 from envelope_fields.exceptions import (
     EnvelopeError,
-    MasterKeyNotFound,
+    OpeningNeedsThread,
     RootKeyRefused,
+    RootKeyUnavailable,
     WrappedKeyAltered,
+    copied,
 )
 from envelope_fields.keyring import rows, wrapping
-from envelope_fields.keyring.age import Material, moment
-from envelope_fields.keyring.further_wraps import further_wraps
+from envelope_fields.keyring.age import WAIT_SECONDS, Material, Pause, moment
 from envelope_fields.keyring.rows import KeyRow, Wrap
 
-_logger = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def opened(row: KeyRow) -> KeyBuffer:
@@ -62,59 +65,20 @@ def is_refusal(error: BaseException) -> bool:
 
 
 def unwrapped(row: KeyRow) -> Material:
-    """Return what a root key opens now; its age counts from before it was asked.
-
-    Raises:
-        ImproperlyConfigured: its root key is not in the settings, or not a key.
-        RootKeyRefused, RootKeyUnavailable: as the root key says.
-    """
+    """Return what a root key opens now; its age is from before it was asked. Errors as above."""
     asked_at = moment()
     buffer = opened(row)
     try:
-        return Material.of(buffer, row.root_key, asked_at)
+        return Material.of(buffer, row.wrap.root_key, asked_at)
     finally:
         wipe(buffer)
-
-
-def renewed(row: KeyRow, material: Material) -> Material | None:
-    """Return what a root key opens now in the place of material; None where that is used on.
-
-    Raises:
-        RootKeyRefused: it says no.
-        MasterKeyNotFound: the version is gone, or destroyed.
-    """
-    try:
-        return _opened_anew(row, material)
-    except Exception as error:  # whatever it is, what is here may still be used
-        if is_refusal(error) or isinstance(error, MasterKeyNotFound):
-            raise
-        # Not its traceback: frames hold key buffers. Nor what others say, which may be anything.
-        is_ours = isinstance(error, EnvelopeError | ImproperlyConfigured)
-        _logger.warning(
-            "Material of %s is used although it is %.0f s old: %s%s",
-            row.state, material.asked_at.age(), type(error).__name__,
-            f": {error}" if is_ours else "",
-        )  # fmt: skip
-        return None
-
-
-def _opened_anew(row: KeyRow, material: Material) -> Material:
-    present = rows.read_again(row)  # another root key may wrap it now
-    if present.context != row.context:
-        raise WrappedKeyAltered(f"The row of {row.state} names another key, number or usage now.")
-    found = unwrapped(present)
-    # Zeros are what another thread leaves that evicts it, also between these two looks.
-    if not compare_digest(found, material) and any(material):
-        wipe(found)
-        raise WrappedKeyAltered(f"What wraps {row.state} now is other material.")
-    return found
 
 
 def _moved(row: KeyRow) -> KeyRow | None:
     """Return a row as it is now, where another root key wraps it since."""
     with suppress(Exception):  # what the root key said is more important
         present = rows.read_again(row)
-        if present.context == row.context and present.wrapped_material != row.wrapped_material:
+        if present.context == row.context and present.wrap != row.wrap:
             return present
     return None
 
@@ -144,7 +108,7 @@ def _in_order(row: KeyRow) -> Iterator[tuple[Wrap, bool]]:
 
     Further ones are looked up where they are needed.
     """
-    own_is_there = row.root_key in configuration().root_keys
+    own_is_there = row.wrap.root_key in configuration().root_keys
     if own_is_there:
         yield row.wrap, True
     further = _further(row)
@@ -158,14 +122,121 @@ def _further(row: KeyRow) -> list[Wrap]:
     """Return the further wraps by root keys that the settings have."""
     there = configuration().root_keys
     with suppress(Exception):
-        return [w for w in further_wraps(row.state.version_id) if w.root_key in there]
+        return [w for w in rows.further_wraps(row.state.version_id) if w.root_key in there]
     return []
 
 
 def _log(row: KeyRow, root_key: str, failures: dict[str, Exception]) -> None:
     for name, error in failures.items():
         # Not its traceback: frames hold key buffers.
-        _logger.warning(
+        logger.warning(
             "The root key %r opened %s, since %r did not: %s: %s",
             root_key, row.state, name, type(error).__name__, error,
         )  # fmt: skip
+
+
+# -- Questions -------------------------------------------------------------------------------------
+
+
+class Question:
+    """What one thread asks a root key, and others wait for."""
+
+    __slots__ = ("_answered", "_began_at", "_error", "asked_by", "since")
+
+    def __init__(self, since: int) -> None:
+        self._began_at = moment()
+        self.asked_by = get_ident()
+        self.since = since  # which eviction was the last before it
+        self._answered = Event()
+        self._error: Exception | None = None
+
+    def is_lost(self) -> bool:
+        """Whether it was asked so long ago that no answer comes."""
+        return self._began_at.age() >= WAIT_SECONDS
+
+    def wait(self) -> None:
+        """Wait for the answer, and raise the error if it is one; in time, `RootKeyUnavailable`."""
+        if not self._answered.wait(WAIT_SECONDS):
+            raise RootKeyUnavailable(
+                f"Another thread has been asking the root key for {WAIT_SECONDS} seconds, without "
+                "an answer. Try again."
+            )
+        if self._error is not None:
+            raise copied(self._error)
+
+    def answer(self, error: BaseException | None) -> None:
+        """Let those who wait go on, with an error where there is one."""
+        self._error = error if isinstance(error, Exception) else None
+        self._answered.set()
+
+
+class Questions:
+    """Those that are being asked, one for each version, and when those before are asked again."""
+
+    _MOST_FAILURES = 4096
+
+    def __init__(self) -> None:
+        self.asked: dict[KeyVersionContext, Question] = {}  # for which other threads may wait
+        self.evictions = 0  # how often they were cleared
+        self._failures: dict[KeyVersionContext, tuple[Pause, Exception]] = {}
+
+    def about(self, context: KeyVersionContext, *, is_shared: bool) -> tuple[Question, bool]:
+        """Return the question for a version, and whether it is for this thread to ask it.
+
+        Args:
+            context: the version.
+            is_shared: whether what is answered is for other threads, too.
+
+        Raises:
+            RootKeyRefused, RootKeyUnavailable: as it was raised last, and its pause is not over.
+        """
+        failed = self._failures.get(context)
+        if failed is not None and not failed[0].is_over():
+            raise copied(failed[1])
+        there = self.asked.get(context) if is_shared else None
+        if there is not None and not there.is_lost():
+            # A signal handler, or a root key that reads a value, must not wait for its own thread.
+            is_ours = there.asked_by == get_ident()
+            return (Question(self.evictions), True) if is_ours else (there, False)
+        question = Question(self.evictions)
+        if is_shared:
+            self.asked[context] = question
+        return question, True
+
+    def end(
+        self, question: Question, context: KeyVersionContext, error: BaseException | None
+    ) -> bool:
+        """Note what came of a question; return whether it failed and had not before."""
+        if self.asked.get(context) is question:
+            del self.asked[context]
+        if error is None:
+            self._failures.pop(context, None)
+        return self.pause(context, error)
+
+    def pause(self, context: KeyVersionContext, error: BaseException | None) -> bool:
+        """Have a version that a root key did not open not be asked for; return as `end` does."""
+        if not isinstance(error, RootKeyRefused | RootKeyUnavailable):
+            return False
+        if len(self._failures) >= self._MOST_FAILURES:
+            self._failures.pop(next(iter(self._failures)), None)
+        failed = self._failures.get(context)
+        pause = Pause() if failed is None else failed[0]
+        pause.begin()
+        # Without its frames, which would keep alive what they refer to.
+        self._failures[context] = pause, copied(error)
+        return failed is None
+
+    def clear(self) -> None:
+        """Have everything be asked anew, at once."""
+        self.evictions += 1
+        self.asked.clear()
+        self._failures.clear()
+
+
+def refuse_in_event_loop() -> None:
+    """Return if a database or a root key may be asked in this thread; else `OpeningNeedsThread`."""
+    if not may_wait():
+        raise OpeningNeedsThread(
+            "its key has to be asked for, which cannot be done while an event loop is running: "
+            "do it in a thread."
+        )

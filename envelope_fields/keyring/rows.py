@@ -1,43 +1,40 @@
-"""Key versions as the database has them, always read from where keys are written."""
+"""Key versions and their wraps as the database has them, read from where keys are written."""
 
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connections
-from django.db.models import Q, QuerySet
+from django.db.models import Model, Q, QuerySet
 
 from envelope_fields.conf import configuration
+from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.context import KeyVersionContext
-from envelope_fields.databases import database_of, transactions
+from envelope_fields.databases import database_of, in_queries, transactions
 from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
-from envelope_fields.models import AuditKey, KeyState, KeyUsage, MasterKeyVersion, key_changes
-from envelope_fields.models.keys import DEFAULT_ALIAS, KeyManager
+from envelope_fields.models import AuditKey, MasterKeyVersion, key_changes
+from envelope_fields.models.choices import KeyManager, KeyState, KeyUsage
+from envelope_fields.models.keys import DEFAULT_ALIAS, OVERWRITTEN, FurtherWrap, stored_bytes
 from envelope_fields.policy import KeyVersionState, data
 from envelope_fields.policy.data import KeyPolicy
 
 # Columns of migration 0001 alone: values are read and written while later ones are applied.
 COLUMNS = (
     "version_id", "number", "state", "master_key_id", "master_key__alias", "master_key__state",
-    "master_key__usage", "wrapped_material", "root_key", "wrapping_key_id",
+    "master_key__usage", "root_key", "wrapped_material", "wrapping_key_id",
     *(f"master_key__{name}" for name in KeyPolicy._fields),
 )  # fmt: skip
 
 
 class Wrap(NamedTuple):
-    """The material of a key version as a root key wrapped it.
+    """The material of a key version as a root key wrapped it."""
 
-    Attributes:
-        root_key: its name in the settings.
-        wrapped_material: the wrapped bytes.
-        wrapping_key_id: what the root key says that it wrapped with; may be empty.
-    """
-
-    root_key: str
+    root_key: str  # its name in the settings
     wrapped_material: bytes
-    wrapping_key_id: str
+    wrapping_key_id: str  # what the root key says that it wrapped with; may be empty
 
     def content(self) -> dict[str, str]:
         """Return by which root key it is, and under what, as plain data."""
@@ -50,21 +47,19 @@ class KeyRow(NamedTuple):
     Attributes:
         state: that of both.
         usage: of the key.
-        wrapped_material, root_key, wrapping_key_id: its wrap, as `Wrap` has it.
+        wrap: the one in the row of the version itself; see `further_wraps`.
         policy: what the key says of who may use it.
     """
 
     state: KeyVersionState
     usage: str
-    wrapped_material: bytes
-    root_key: str
-    wrapping_key_id: str
+    wrap: Wrap
     policy: KeyPolicy
 
     @property
-    def wrap(self) -> Wrap:
-        """The wrap in the row of the version itself."""
-        return Wrap(self.root_key, self.wrapped_material, self.wrapping_key_id)
+    def header(self) -> bytes:
+        """The 9 bytes in front of every envelope under the version."""
+        return layout.FORMAT_VERSION + self.state.version_id
 
     @property
     def context(self) -> KeyVersionContext:
@@ -74,11 +69,7 @@ class KeyRow(NamedTuple):
 
 
 def with_version_id(version_id: bytes, usage: KeyUsage | None = KeyUsage.ENCRYPT_DECRYPT) -> KeyRow:
-    """Return the version that an envelope names.
-
-    Args:
-        version_id: its 8 bytes.
-        usage: what it is needed for; None is anything.
+    """Return the version that an envelope names, for a usage; None is any.
 
     Raises:
         MasterKeyNotFound: there is none.
@@ -99,22 +90,14 @@ def no_version(version_id: bytes) -> MasterKeyNotFound:
 
 
 def version_ids() -> set[bytes]:
-    """Return the ids of all versions.
-
-    Raises:
-        MasterKeyUnusable: the database could not be read.
-    """
+    """Return the ids of all versions; errors as above."""
     versions = _versions()
     with explained(versions.db):
         return {bytes(version_id) for version_id in versions.values_list("version_id", flat=True)}
 
 
 def current_version(key: str | UUID, usage: KeyUsage | None = KeyUsage.ENCRYPT_DECRYPT) -> KeyRow:
-    """Return the current version of a master key: the highest number that was opened once.
-
-    Args:
-        key: its alias, or its id.
-        usage: what it is needed for; None is anything.
+    """Return the current version of a key, of that alias or id: the highest that was opened once.
 
     Raises:
         MasterKeyNotFound: there is no such key.
@@ -133,19 +116,15 @@ def of_audit_key(key: AuditKey) -> KeyRow:
     state = KeyVersionState(
         bytes(key.version_id), key.number, KeyState.ENABLED, key.pk, None, KeyState.ENABLED
     )
-    wrap = bytes(key.wrapped_material), key.root_key, key.wrapping_key_id
+    wrap = Wrap(key.root_key, stored_bytes(key.wrapped_material), key.wrapping_key_id)
     policy = KeyPolicy(KeyManager.APPLICATION, True)
-    return KeyRow(state, KeyUsage.GENERATE_VERIFY_MAC, *wrap, policy)
+    return KeyRow(state, KeyUsage.GENERATE_VERIFY_MAC, wrap, policy)
 
 
 def read_again(row: KeyRow) -> KeyRow:
-    """Return a row as it is now: another root key may wrap it.
+    """Return a row as it is now: another root key may wrap it, or it is gone, or destroyed.
 
     A transaction that sees the past does not: the row is read beside it, where that is possible.
-
-    Raises:
-        MasterKeyNotFound: it is gone, or destroyed.
-        MasterKeyUnusable: the database could not be read.
     """
     connection = connections[configuration().database]
     with explained(connection.alias):
@@ -175,7 +154,8 @@ def refuse_uncommitted(version: KeyVersionState, using: str | None) -> None:
 
     Args:
         version: the key version.
-        using: the database that the value goes to; None when it goes to no database of the project.
+        using: the database that the value goes to; None when it goes to no database of the project,
+            or into a table without transactions.
 
     Raises:
         MasterKeyUnusable: the version is not committed, and the value does not go to its database.
@@ -183,11 +163,21 @@ def refuse_uncommitted(version: KeyVersionState, using: str | None) -> None:
     if using == configuration().database or not key_changes.any_uncommitted():
         return
     if key_changes.can_vanish(version.version_id):
-        where = "outside the database" if using is None else f"in the database {using!r}"
+        where = "outside of transactions" if using is None else f"in the database {using!r}"
         raise MasterKeyUnusable(
             f"Cannot encrypt for use {where}: {version} is not committed, and a rollback would "
             "leave the value without its key. Do this after the transaction."
         )
+
+
+def rolled_back_with(model: type[Model], using: str | None) -> str | None:
+    """Return the database whose rollback takes a value of a model back; None where none does.
+
+    As long as no key is changed, nothing depends on that, and it is not asked.
+    """
+    if not key_changes.any_uncommitted() or using is None:
+        return using
+    return using if transactions.is_rolled_back(model._meta.db_table, using) else None
 
 
 def lock_for_writing(using: str | None) -> None:
@@ -209,13 +199,14 @@ def _none_opened(
     key: str | UUID, versions: QuerySet[MasterKeyVersion]
 ) -> MasterKeyNotFound | MasterKeyUnusable:
     """Return why a key has no current version."""
-    row = _newest(versions)
+    # Not one that was made and opened since: that key was not there.
+    row = _newest(versions.filter(opened_at__isnull=True))
     database = configuration().database
     if row is not None and key in (row.state.alias, row.state.key_id):
         return MasterKeyUnusable(
             f"Nothing can be written under {row.state} yet: no process whose root key may unwrap "
             f"has opened it. Call envelope_fields.lifecycle.open_master_key_versions() where the "
-            f"root key {row.root_key!r} may unwrap."
+            f"root key {row.wrap.root_key!r} may unwrap."
         )
     if isinstance(key, UUID):
         return MasterKeyNotFound(f"No master key has the id {key} in the database {database!r}.")
@@ -227,11 +218,7 @@ def _none_opened(
 
 
 def _of_usage(row: KeyRow, usage: KeyUsage | None) -> KeyRow:
-    """Return a row, if its key is for what it is needed for.
-
-    Raises:
-        MasterKeyUnusable: it is not.
-    """
+    """Return a row, if its key is for what it is needed for."""
     if usage is None or row.usage == usage:
         return row
     raise MasterKeyUnusable(
@@ -253,7 +240,9 @@ def _newest(versions: QuerySet[MasterKeyVersion]) -> KeyRow | None:
 
 def matching(which: Q) -> list[KeyRow]:
     """Return all versions that match, those with higher numbers later; errors as above."""
-    return _all(_versions().filter(which))
+    versions = _versions().filter(which).order_by("number")
+    with explained(versions.db):
+        return [row_of(*columns) for columns in versions.values_list(*COLUMNS)]
 
 
 def with_version_ids(version_ids: Collection[bytes]) -> list[KeyRow]:
@@ -262,14 +251,10 @@ def with_version_ids(version_ids: Collection[bytes]) -> list[KeyRow]:
 
 
 def current_versions(keys: Collection[str | UUID]) -> dict[str | UUID, KeyRow]:
-    """Return the current version, for values, of each of some master keys, where it has one.
-
-    Args:
-        keys: their aliases, or their ids.
-    """
+    """Return the current version, for values, of each of some keys, of these aliases or ids."""
     ids = {key for key in keys if isinstance(key, UUID)}
     which = Q(master_key_id__in=ids) | Q(master_key__alias__in={*keys} - ids)
-    found = _for_values(_all(_versions().filter(which, opened_at__isnull=False)))
+    found = _for_values(matching(which & Q(opened_at__isnull=False)))
     named = {name: row for row in found for name in (row.state.key_id, row.state.alias) if name}
     return {key: named[key] for key in keys if key in named}
 
@@ -278,18 +263,33 @@ def _for_values(found: list[KeyRow]) -> list[KeyRow]:
     return [row for row in found if row.usage == KeyUsage.ENCRYPT_DECRYPT]
 
 
-def _all(versions: QuerySet[MasterKeyVersion]) -> list[KeyRow]:
-    with explained(versions.db):
-        rows = versions.order_by("number").values_list(*COLUMNS)
-        return [row_of(*columns) for columns in rows]
-
-
 def row_of(version_id: Any, number: Any, state: Any, key_id: Any, *rest: Any) -> KeyRow:
     """Return what `COLUMNS` of a version say."""
-    alias, key_state, usage, wrapped, root_key, wrapping_key_id, *policy = rest
+    alias, key_state, usage, root_key, wrapped, wrapping_key_id, *policy = rest
     known = KeyVersionState(bytes(version_id), number, state, key_id, alias, key_state)
-    wrap = bytes(wrapped), root_key, wrapping_key_id
-    return KeyRow(known, usage, *wrap, KeyPolicy(*policy))
+    wrap = Wrap(root_key, stored_bytes(wrapped), wrapping_key_id)
+    return KeyRow(known, usage, wrap, KeyPolicy(*policy))
+
+
+def further_wraps(version_id: bytes) -> list[Wrap]:
+    """Return what `further_wraps_of` does, for one version."""
+    return further_wraps_of([version_id]).get(version_id, [])
+
+
+def further_wraps_of(version_ids: Sequence[bytes]) -> dict[bytes, list[Wrap]]:
+    """Return the wraps of versions by other root keys than that of their rows, by their ids.
+
+    The first that was made comes first; versions that have none are left out. Errors as above.
+    """
+    wraps = FurtherWrap.objects.using(configuration().database)
+    there = wraps.exclude(wrapped_material=OVERWRITTEN).order_by("pk")
+    columns, found = there.values_list("version_id", *Wrap._fields), defaultdict(list)
+    with explained(wraps.db):
+        for ids in in_queries(version_ids):
+            for version_id, root_key, wrapped, key_id in columns.filter(version_id__in=ids):
+                wrap = Wrap(root_key, stored_bytes(wrapped), key_id)
+                found[bytes(version_id)].append(wrap)
+    return dict(found)
 
 
 def explained(using: str) -> AbstractContextManager[None]:

@@ -20,13 +20,14 @@ from django.db import DatabaseError, connections, transaction
 from envelope_fields.conf import configuration
 from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.databases import transactions
+from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.keyring import materials, rows
 from envelope_fields.keyring.age import uptime
 from envelope_fields.keyring.index_rows import IndexRow
-from envelope_fields.keyring.uses import Purpose, Uses
+from envelope_fields.keyring.uses import Purpose, Serving, Uses, counted
 from envelope_fields.models import KeyCacheBound
-from envelope_fields.policy import KeyVersionState
-from envelope_fields.policy.data import KeyPolicy, PolicyData
+from envelope_fields.policy import KeyVersionState, decisions
+from envelope_fields.policy.data import PolicyData
 
 BOUND = 1  # the row
 WRAPS_PER_PREFIX = 4096  # docs/spec/envelope-v1.md, "Nonce"
@@ -37,16 +38,10 @@ LET_GO = 64  # the part of what is kept that goes at once
 
 _logger = logging.getLogger(__name__)
 
-# Plain tuples, which are taken apart much faster than named ones: for every value. `next` on a
-# count is one step for all threads.
-
-# Whom a derived key serves without asking the policy: its uses for fields; whether
-# it serves every principal; whether it serves unbound code, outside of requests;
-# and the version that it is derived from.
-Serving = tuple[Uses, bool, bool, KeyVersionState]
-# A derived key that opens data keys.
+# Each with what is `Serving`. A derived key that opens data keys:
 Opening = tuple[AESGCM, Uses, bool, bool, KeyVersionState]
-# What wraps data keys, and, last, the count of what it has wrapped.
+# What wraps data keys, and, last, the count of what it has wrapped: `next` on a count is one step
+# for all threads.
 Budgeted = tuple[WrappingKey, Uses, bool, bool, KeyVersionState, Iterator[int]]
 # An HMAC of a search key, which begins the MACs of an index, and, last, the label of that.
 Absorbed = tuple[HMAC, Uses, bool, bool, KeyVersionState, str]
@@ -68,20 +63,9 @@ class Table:
     """
 
     __slots__ = (
-        "_policies",
-        "absorbed",
-        "current",
-        "deadline",
-        "half_life",
-        "handles",
-        "indexes",
-        "is_of_transaction",
-        "pinned",
-        "policy_data",
-        "unwrapping",
-        "versions",
-        "wrapping",
-    )
+        "absorbed", "current", "deadline", "half_life", "handles", "indexes", "is_of_transaction",
+        "pinned", "policy_data", "unwrapping", "versions", "wrapping",
+    )  # fmt: skip
 
     def __init__(self, seconds: float, since: float | None = None) -> None:
         since = uptime() if since is None else since
@@ -96,50 +80,22 @@ class Table:
         self.wrapping: dict[tuple[str | UUID, str], Budgeted] = {}
         self.absorbed: dict[tuple[str, str | UUID, Purpose], Absorbed] = {}
         self.indexes: dict[str, IndexRow] = {}
+        # The versions of search keys that indexes are pinned to.
         self.pinned: dict[tuple[str, str | UUID], rows.KeyRow] = {}
-        self._policies: dict[UUID, KeyPolicy] = {}
 
     def version(self, version_id: bytes) -> rows.KeyRow:
         """Return the version that an envelope names; errors as `rows` raises them."""
         row = self.versions.get(version_id)
         if row is None:
-            row = rows.with_version_id(version_id)
-            self.keep_rows({version_id: row}, {})
+            row = self.versions[version_id] = rows.with_version_id(version_id)
         return row
 
     def current_version(self, key: str | UUID) -> rows.KeyRow:
         """Return the version to write under; errors as `rows` raises them."""
         row = self.current.get(key)
         if row is None:
-            row = rows.current_version(key)
-            self.keep_rows({}, {key: row})
+            row = self.current[key] = rows.current_version(key)
         return row
-
-    def keep_rows(
-        self, versions: dict[bytes, rows.KeyRow], current: dict[str | UUID, rows.KeyRow]
-    ) -> None:
-        """Keep versions by their ids, and those to write under by the names of their keys."""
-        for row in (*versions.values(), *current.values()):
-            self._policies.setdefault(row.state.key_id, row.policy)
-        self.versions.update(versions)  # after the policies, which other threads take for known
-        self.current.update(current)
-
-    def know_policy(self, row: rows.KeyRow) -> None:
-        """Know what a key says of who may use it, of which a version was read."""
-        self._policies.setdefault(row.state.key_id, row.policy)
-
-    def keep_pinned(self, which: tuple[str, str | UUID], row: rows.KeyRow) -> None:
-        """Keep the version of a search key that an index is pinned to."""
-        self.know_policy(row)
-        self.pinned[which] = row
-
-    def keep_absorbed(self, which: tuple[str, str | UUID, Purpose], absorbed: Absorbed) -> None:
-        """Keep what MACs of an index are made by."""
-        self._keep(self.absorbed, ABSORBED, which, absorbed)
-
-    def policy(self, key_id: UUID) -> KeyPolicy:
-        """Return what a key, of which a version was read, says of who may use it."""
-        return self._policies[key_id]
 
     def wrapping_key(self, key: str | UUID, field_path: str) -> Budgeted | None:
         """Return a master key's wrapping key for one value, if there is one that may wrap more.
@@ -157,11 +113,15 @@ class Table:
     ) -> None:
         """Keep a wrapping key that serves its first value now: prefix, key and count as one."""
         budgeted = (wrapping_key, *serving, count(1))
-        self._keep(self.wrapping, WRAPPING_KEYS, (key, field_path), budgeted)
+        self.keep(self.wrapping, WRAPPING_KEYS, (key, field_path), budgeted)
 
-    def keep_handle(self, which: tuple[Any, str | None], handle: Any) -> None:
-        """Keep what objects that are loaded hold."""
-        self._keep(self.handles, HANDLES, which, handle)
+    def has_admitted(self, version: KeyVersionState, field_path: str, purpose: Purpose) -> bool:
+        """Whether it is known already that this actor may come through, and is counted."""
+        actor = decisions.known_actor()  # first: to look a user up may change what is known
+        if (actor, purpose, version.version_id, field_path) not in self.policy_data.admitted:
+            return False
+        counted(version.version_id, purpose).one()
+        return True
 
     def end(self) -> None:
         """Be valid no longer: what was loaded by it asks again.
@@ -174,24 +134,19 @@ class Table:
     def forget_version(self, version_id: bytes) -> None:
         """Drop what is known of a version, and what was derived from its material."""
         self.versions.pop(version_id, None)
-        for key, row in tuple(self.current.items()):
-            if row.state.version_id == version_id:
-                self.current.pop(key, None)
-        for index, row in tuple(self.pinned.items()):
-            if row.state.version_id == version_id:
-                self.pinned.pop(index, None)
-        derived: list[dict[Any, Any]] = [self.unwrapping, self.wrapping, self.absorbed]
-        for kept in derived:
-            for which, (_, _, _, _, version, *_) in tuple(kept.items()):
-                if version.version_id == version_id:
+        known: list[dict[Any, rows.KeyRow]] = [self.current, self.pinned]
+        for kept in known:
+            for which, row in tuple(kept.items()):
+                if row.state.version_id == version_id:
                     kept.pop(which, None)
+        derived: list[dict[Any, Any]] = [self.unwrapping, self.wrapping, self.absorbed]
+        for made in derived:
+            for which, (_, _, _, _, version, *_) in tuple(made.items()):
+                if version.version_id == version_id:
+                    made.pop(which, None)
 
-    def keep_unwrapping_key(self, derivation: bytes, opening: Opening) -> None:
-        """Keep a key that readers will want again."""
-        self._keep(self.unwrapping, UNWRAPPING_KEYS, derivation, opening)
-
-    def _keep(self, kept: dict[Any, Any], most: int, which: Any, what: Any) -> None:
-        """Keep something, and let the oldest go where there are many."""
+    def keep(self, kept: dict[Any, Any], most: int, which: Any, what: Any) -> None:
+        """Keep something in a dictionary of ours, and let the oldest go where there are many."""
         if not self.deadline:  # it ended meanwhile
             return
         if len(kept) >= most:
@@ -200,20 +155,14 @@ class Table:
         kept[which] = what
 
 
-class _Bound:
-    """What this process has written into the bound."""
-
-    raised_to: float | None = None  # its setting, once the bound is known to cover it
-
-
-_bound = _Bound()
+_raised_to: float | None = None  # the setting of this process, once the bound covers it
 
 
 def cache_seconds() -> float:
     """Return how long what is read of keys from now on may be gone by.
 
     Raises:
-        MasterKeyUnusable: the keys' database could not be read.
+        MasterKeyUnusable: the keys' database could not be read, or has no number there.
     """
     wanted = configuration().key_cache_seconds
     if not wanted:
@@ -221,7 +170,7 @@ def cache_seconds() -> float:
     using = configuration().database
     with rows.explained(using):
         bound = _read(using)
-        if bound is None or (bound < wanted and _bound.raised_to != wanted):
+        if bound is None or (bound < wanted and _raised_to != wanted):
             bound = _raise(using, wanted, bound or 0)
     return min(wanted, bound)
 
@@ -236,13 +185,19 @@ def table_now() -> Table:
 
 def _read(using: str) -> float | None:
     bounds = KeyCacheBound.objects.using(using).filter(pk=BOUND)
-    return bounds.values_list("seconds", flat=True).first()
+    found = bounds.values_list("seconds", flat=True).first()
+    if found is None or isinstance(found, float):
+        return found
+    raise MasterKeyUnusable(
+        f"The bound of key caches in the database {using!r} is no number: set `seconds` of its "
+        "one row, a KeyCacheBound, to the longest KEY_CACHE_SECONDS of any process."
+    )
 
 
 def _raise(using: str, seconds: float, bound: float) -> float:
     """Raise the bound to `seconds` if that is possible, and return what may be relied on now."""
     try:
-        if transactions.in_transaction(using) and not _is_test(using):
+        if transactions.in_transaction(using) and not transactions.in_test(using):
             if not transactions.has_autonomous(using):
                 _raise_after(using, seconds)
                 return bound
@@ -263,13 +218,9 @@ def _raise_after(using: str, seconds: float) -> None:
 
 
 def _write(using: str, seconds: float) -> None:
+    global _raised_to
     bounds = KeyCacheBound.objects.using(using)
     # Not in one transaction: on MariaDB, two processes would wait for each other.
     bounds.bulk_create([KeyCacheBound(pk=BOUND, seconds=seconds)], ignore_conflicts=True)
     bounds.filter(pk=BOUND, seconds__lt=seconds).update(seconds=seconds)
-    _bound.raised_to = seconds
-
-
-def _is_test(using: str) -> bool:
-    blocks: list[Any] = connections[using].atomic_blocks
-    return any(block._from_testcase for block in blocks)
+    _raised_to = seconds

@@ -6,7 +6,7 @@ What it derives stays here: in the keyring's cache, it would serve readers, too.
 """
 
 import os
-from collections.abc import Collection, Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -19,20 +19,19 @@ from django.db.models import Q
 from envelope_fields.conf import configuration
 from envelope_fields.crypto import format as layout
 from envelope_fields.crypto.envelope import WrappingKey
+from envelope_fields.databases import in_queries
 from envelope_fields.exceptions import EnvelopeError, MasterKeyUnusable
 from envelope_fields.keyring import cache, materials, rows
 from envelope_fields.keyring.age import uptime
 from envelope_fields.keyring.table import UNWRAPPING_KEYS, WRAPS_PER_PREFIX, Table, cache_seconds
 from envelope_fields.keyring.uses import MOVE_VALUE, count_many
 from envelope_fields.models import KeyState, key_changes
-from envelope_fields.policy import authorization
+from envelope_fields.policy import decisions
 from envelope_fields.policy.attempts import Attempt
-from envelope_fields.policy.authorization import check_serves_fields, check_state
 
 # Reading keys for each batch took a tenth of a rotation's time.
 SECONDS_BETWEEN_LOOKS = 1
 LOOKS_APART = 50  # times as long as one takes, at least, where there are many keys
-KEYS_IN_A_QUERY = 500
 
 Named = UUID | str  # a master key, by its id or by the alias that a field names it by
 
@@ -43,12 +42,12 @@ class Transfer:
     """The keys of a rotation; what it knows of their state, and of users, is seconds old at most.
 
     Args:
-        using: the database whose values are moved.
-        field_path: `app.model.field`, of the values.
-        managed_by: who manages the keys, by the declaration of the field; None is any.
+        using: the database whose values are moved; None where no rollback takes them back.
+        field_path, managed_by: `app.model.field` of the values, and who manages the keys, by its
+            declaration; None is any.
     """
 
-    def __init__(self, using: str, field_path: str, managed_by: str | None = None) -> None:
+    def __init__(self, using: str | None, field_path: str, managed_by: str | None = None) -> None:
         self._using = using
         self._field_path = field_path
         self._managed_by = managed_by
@@ -94,24 +93,21 @@ class Transfer:
         return is_over or not holds
 
     def prepare(self, keys: Collection[Named] = (), version_ids: Collection[bytes] = ()) -> None:
-        """Read versions, and those to write under, in a few queries.
+        """Read versions, and those to write under, in a few queries; errors as above.
 
         One that is not there is met when it is asked for.
 
         Args:
             keys: master keys that values go under.
             version_ids: versions that they are under; they may go under the current ones, too.
-
-        Raises:
-            MasterKeyUnusable: the database could not be read.
         """
         table = self._table
         for ids in _chunks(version_ids, table.versions):
             found = rows.with_version_ids(ids)
-            table.keep_rows({row.state.version_id: row for row in found}, {})
+            table.versions.update({row.state.version_id: row for row in found})
             keys = {*keys, *(row.state.key_id for row in found)}
         for names in _chunks(keys, table.current):
-            table.keep_rows({}, rows.current_versions(names))
+            table.current.update(rows.current_versions(names))
 
     def _holds(self, before: Table) -> bool:
         """Whether all that was admitted is as it was, and would be admitted again."""
@@ -128,10 +124,9 @@ class Transfer:
             return False
 
     def unwrapping_key(self, derivation: bytes) -> AESGCM:
-        """Return the key that opens data keys, also under a version that is disabled.
+        """Return the key that opens data keys, by the first 21 bytes of an envelope.
 
-        Args:
-            derivation: the first 21 bytes of an envelope.
+        Also under a version that is disabled.
 
         Raises:
             MasterKeyNotFound, MasterKeyUnusable, KeyAccessDenied: the values may not be opened.
@@ -152,17 +147,12 @@ class Transfer:
     def wrapping_key(self, key: Named, *, values: int = 1) -> WrappingKey:
         """Return what wraps data keys under a master key's current version, until `begin` says so.
 
-        Args:
-            key: the master key's id, or the alias by which a field names it.
-            values: how many it is to wrap, at most `WRAPS_PER_PREFIX`.
-
-        Raises:
-            MasterKeyNotFound, MasterKeyUnusable, KeyAccessDenied: nothing may be written under it.
-            ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as the root key says.
+        It is to wrap so many values, at most `WRAPS_PER_PREFIX`. Errors are those of
+        `unwrapping_key`.
         """
         with self._noting_refusals():
             row = self._writable.get(key) or self._admitted_to(key)
-            header = layout.header(row.state.version_id)
+            header = row.header
             kept = self._derived.wrapping
             known, wrapped = kept.get(key, (None, 0))
             if known is None or known.header != header or wrapped + values > WRAPS_PER_PREFIX:
@@ -177,15 +167,15 @@ class Transfer:
         row = self._table.current_version(key)
         self._admit(row)
         if isinstance(key, str):
-            check_serves_fields(row.policy, row.state.alias, self._managed_by)
+            row.policy.check_serves_fields(row.state.alias, self._managed_by)
         rows.refuse_uncommitted(row.state, self._using)
         return row
 
     def _admit(self, row: rows.KeyRow) -> None:
         version = row.state
         attempt = Attempt(MOVE_VALUE.action, version.key_id, version.alias, self._field_path)
-        authorization.admit(attempt, row.policy, self._table.policy_data, configuration().database)
-        check_state(MOVE_VALUE.action, version)
+        decisions.admit(attempt, row.policy, self._table.policy_data, configuration().database)
+        version.check(MOVE_VALUE.action)
 
     @contextmanager
     def _noting_refusals(self) -> Iterator[None]:
@@ -199,11 +189,8 @@ class Transfer:
         """Return whether what was wrapped in this batch may be committed.
 
         A shredding disables a version, waits for `KEY_CACHE_SECONDS`, counts what is under it, and
-        destroys it. A batch that had to wait longer reads the states anew.
-
-        Args:
-            since: when the transaction began, on the clock of `age.uptime`: one that sees a
-                snapshot reads what was true then.
+        destroys it. A batch that had to wait longer reads the states anew. A transaction that sees
+        a snapshot reads what was true when it began, at a time of `age.uptime`.
         """
         if uptime() < self._write_until:
             return True
@@ -213,7 +200,7 @@ class Transfer:
         try:
             found = rows.matching(Q(version_id__in=wanted))
             for row in found:
-                check_state(MOVE_VALUE.action, row.state)
+                row.state.check(MOVE_VALUE.action)
         except MasterKeyUnusable:
             return False
         self._write_until = as_of + seconds
@@ -227,7 +214,7 @@ class Transfer:
     def check_key(self, version_id: bytes) -> None:
         """Return if the master key of a version is enabled; errors as `unwrapping_key`'s."""
         version = self._table.version(version_id).state
-        check_state(MOVE_VALUE.action, replace(version, state=KeyState.ENABLED))
+        replace(version, state=KeyState.ENABLED).check(MOVE_VALUE.action)
 
     def count(self, opened_under: Mapping[bytes, int]) -> None:
         """Count the values that were opened under each version."""
@@ -239,18 +226,15 @@ def _as_if_enabled(row: rows.KeyRow) -> rows.KeyRow:
     return row._replace(state=replace(row.state, state=KeyState.ENABLED)) if is_disabled else row
 
 
-def _chunks(wanted: Collection[Any], known: Container[object]) -> Iterator[list[Any]]:
+def _chunks(wanted: Collection[Any], known: Container[object]) -> Iterator[Sequence[Any]]:
     """Cut what is wanted and not known into what a query names at most."""
-    missing = [each for each in wanted if each not in known]
-    for start in range(0, len(missing), KEYS_IN_A_QUERY):
-        yield missing[start : start + KEYS_IN_A_QUERY]
+    return in_queries([each for each in wanted if each not in known])
 
 
 def _seconds_to_write() -> float:
-    """Return how long one may write by what was read of keys.
+    """Return how long one may write by what was read of keys, which leaves time for commits.
 
-    It leaves time for commits: a change of state is dated before its own, and ours comes after
-    the last look.
+    A change of state is dated before its own, and ours comes after the last look.
     """
     try:
         return 0.9 * cache_seconds()
@@ -259,17 +243,13 @@ def _seconds_to_write() -> float:
 
 
 class DerivedKeys:
-    """The keys that a job derives in some batches.
-
-    Attributes:
-        unwrapping: keys, by the first 21 bytes of envelopes.
-        wrapping: for each master key, what wraps data keys, and how many it has wrapped.
-    """
+    """The keys that a job derives in some batches."""
 
     __slots__ = ("_deadline", "_since", "unwrapping", "wrapping")
 
     def __init__(self) -> None:
-        self.unwrapping: dict[bytes, AESGCM] = {}
+        self.unwrapping: dict[bytes, AESGCM] = {}  # by the first 21 bytes of envelopes
+        # For each master key, what wraps data keys, and how many it has wrapped.
         self.wrapping: dict[Named, tuple[WrappingKey, int]] = {}
         self._since = _last_drop
         settings = configuration()

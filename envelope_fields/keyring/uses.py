@@ -1,17 +1,22 @@
-"""What key versions are used for, how often and when last: counted without a write, and harvested.
+"""What key versions are used for and for whom, how often and when last.
 
-An attempt that the state of a version refuses is no use, and is counted beside them: something
-still needs what is under it.
+The policy admits to each use. Uses are counted without a write, and harvested. An attempt that the
+state of a version refuses is not a use, and is counted beside them: something still needs what is
+under it.
 """
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from threading import RLock, local
 
+from envelope_fields import forks
+from envelope_fields.conf import configuration
+from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.keyring.age import uptime
-from envelope_fields.policy import Action
+from envelope_fields.keyring.rows import KeyRow
+from envelope_fields.policy import Action, Attempt, KeyVersionState, decisions
+from envelope_fields.policy.data import PolicyData
 
 
 class Purpose:
@@ -20,8 +25,7 @@ class Purpose:
     __slots__ = ("action", "channel")
 
     def __init__(self, action: Action, channel: str) -> None:
-        self.action = action
-        self.channel = channel
+        self.action, self.channel = action, channel
 
 
 READ_FIELD = Purpose(Action.DECRYPT, "fields")
@@ -34,6 +38,10 @@ SEARCH_INDEX = Purpose(Action.VERIFY_MAC, "fields")
 VERIFY_INDEX = Purpose(Action.RE_ENCRYPT, "rotation")
 
 Which = tuple[bytes, Purpose]
+# Whom a derived key serves without asking the policy: its uses for fields; whether it serves every
+# principal; whether it serves unbound code, outside of requests; and the version that it is derived
+# from. A plain tuple, which is taken apart much faster than a named one: for every value.
+Serving = tuple["Uses", bool, bool, KeyVersionState]
 
 
 class Uses:
@@ -68,16 +76,9 @@ class UseCount:
 
 @dataclass(frozen=True, slots=True)
 class Harvest:
-    """What a key version was used for since this was last asked, and refused for.
+    """What a key version was used for since this was last asked, and its state refused."""
 
-    Attributes:
-        version_id: of the version. Its making may have been rolled back.
-        action, channel: what it was wanted for, and through which channel.
-        used: the uses.
-        refused: the attempts that its state, or that of its key, refused.
-    """
-
-    version_id: bytes
+    version_id: bytes  # its making may have been rolled back
     action: str
     channel: str
     used: UseCount
@@ -101,6 +102,38 @@ class _Here(local):
 
 
 here = _Here()
+
+
+def admit(policy_data: PolicyData, row: KeyRow, field_path: str, purpose: Purpose) -> None:
+    """Ask the policy, then whether the state allows it: who may not is not told the state.
+
+    Args:
+        policy_data: what is known of users, as it was before anything of the key was read.
+        row: the key version.
+        field_path: `app.model.field`, for the value of a field.
+        purpose: what the key is needed for.
+
+    Raises:
+        KeyAccessDenied: the principal may not, or the code is unbound where it must not be.
+        MasterKeyUnusable: the state forbids it, or something could not be read.
+    """
+    version = row.state
+    attempt = Attempt(purpose.action, version.key_id, version.alias, field_path)
+    lasts = decisions.admit(attempt, row.policy, policy_data, configuration().database)
+    try:
+        version.check(purpose.action)
+    except MasterKeyUnusable:
+        refused(version.version_id, purpose)
+        raise
+    if lasts:
+        actor = decisions.known_actor()
+        policy_data.admitted.add((actor, purpose, version.version_id, field_path))
+
+
+def serving(row: KeyRow, purpose: Purpose) -> Serving:
+    """Return what is kept with a derived key: whom it serves without being asked."""
+    uses, policy = counted(row.state.version_id, purpose), row.policy
+    return uses, policy.serves_everybody, policy.serves_unbound_code, row.state
 
 
 def on_first_use(listener: Callable[[], None]) -> None:
@@ -130,10 +163,7 @@ def count_many(used: Mapping[bytes, int], purpose: Purpose) -> None:
     now = uptime()
     with _lock:
         for version_id, times in used.items():
-            known = _many.get((version_id, purpose))
-            if known is None:
-                known = _many[version_id, purpose] = UseCount()
-            known.times, known.at = known.times + times, now
+            _many.setdefault((version_id, purpose), UseCount()).add(times, now)
 
 
 def refused(version_id: bytes, purpose: Purpose) -> None:
@@ -175,4 +205,4 @@ def _after_fork() -> None:
     _refused.clear()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+forks.in_child(_after_fork)

@@ -5,7 +5,6 @@ No lock and no transaction of ours is held meanwhile, because an answer may take
 
 import atexit
 import logging
-import os
 from collections.abc import Callable
 from hmac import compare_digest
 from threading import RLock
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple, TypeVar
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 
+from envelope_fields import forks
 from envelope_fields.conf import SETTING, WRAPPING_KEY_ID_LENGTH, configuration
 from envelope_fields.conf.backends import BackendSettings
 from envelope_fields.crypto import xaes
@@ -25,8 +25,7 @@ from envelope_fields.exceptions import (
     RootKeyUnavailable,
     WrappedKeyAltered,
 )
-from envelope_fields.keyring.age import Moment, moment
-from envelope_fields.keyring.questions import Silence
+from envelope_fields.keyring.age import Moment, Silence, moment
 from envelope_fields.root_keys import KeyVersionContext, MayNotUnwrap, RootKey, Unwrapped, Wrapped
 
 _Answer = TypeVar("_Answer")
@@ -40,21 +39,15 @@ _lock = RLock()  # of making one, which touches nothing outside
 # By the names of root keys:
 _silences: dict[str, Silence] = {}
 _sessions: dict[str, tuple[int, Moment]] = {}  # how often each began anew, and when last
-_beginning: dict[str, RLock] = {}  # while one does, for which threads that need it wait
+_renewing: dict[str, RLock] = {}  # while one does, for which threads that need it wait
 
 
 class Wrapping(NamedTuple):
-    """Material as a root key has just wrapped it.
+    """Material as a root key has just wrapped it."""
 
-    Attributes:
-        material: the wrapped bytes.
-        wrapping_key_id: what the root key says that it wrapped with.
-        is_opened: whether it was opened again; False where this process may wrap alone.
-    """
-
-    material: bytes
-    wrapping_key_id: str
-    is_opened: bool
+    material: bytes  # wrapped
+    wrapping_key_id: str  # what the root key says that it wrapped with
+    is_opened: bool  # again; False where this process may wrap alone
 
 
 def wrap(root_key: str, material: bytearray, context: KeyVersionContext) -> Wrapping:
@@ -125,14 +118,11 @@ def _taken_over(root_key: str, answer: Any) -> tuple[KeyBuffer, str]:
 
 
 def check_root_key(name: str, *, ask_services: bool = True) -> None:
-    """Raise what the next use of the root key `name` would raise, for a missing or bad one.
+    """Raise what the next use of the root key `name` would raise, as for `wrap`.
 
     Args:
         name: of the root key, in the settings.
         ask_services: whether one that is a service is asked, or its options alone are read.
-
-    Raises:
-        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as for `wrap`.
     """
 
     def check(root_key: RootKey) -> None:
@@ -142,11 +132,15 @@ def check_root_key(name: str, *, ask_services: bool = True) -> None:
     _ask(name, check)
 
 
+def is_service(name: str) -> bool:
+    """Whether the root key `name` asks something outside of this process; errors as for `wrap`."""
+    return _ask(name, lambda root_key: root_key.asks_service)
+
+
 def current_wrapping_key_id(name: str) -> str | None:
     """Return the id of what the root key `name` wraps with now; None where it gives none.
 
-    Raises:
-        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as for `wrap`.
+    Errors are those of `wrap`.
     """
     answer = _answer(name, lambda root_key: root_key.current_wrapping_key_id())
     if answer is None or _is_id(answer):
@@ -189,7 +183,7 @@ def _answer(name: str, question: Callable[[RootKey], _Answer]) -> _Answer:
 
 def _has_begun_anew(name: str, session: tuple[int, Moment] | None) -> bool:
     """Have a root key begin anew, unless its session is fresh; return whether it is another now."""
-    with _beginning.setdefault(name, RLock()):
+    with _renewing.setdefault(name, RLock()):
         present = _sessions.get(name)
         if present != session:  # another thread had it do so
             return True
@@ -217,7 +211,7 @@ def _ask(name: str, question: Callable[[RootKey], _Answer]) -> _Answer:
         failure: Exception = ImproperlyConfigured(f"{entry.where}: {error}")
     except Exception as error:
         seen = _seen(error)
-        _logger.error("%s: %s is no error of a root key: taken for unavailable", entry.where, seen)
+        _logger.error("%s: %s is not a root key's error: taken for unavailable", entry.where, seen)
         failure = RootKeyUnavailable(
             f"The root key {name!r} cannot be asked: its backend raised {type(error).__name__}. "
             "The log of envelope_fields.root_keys says where."
@@ -245,16 +239,13 @@ def _root_key(entry: BackendSettings) -> RootKey:
 
 
 def _checked(root_key: str, answer: Any) -> Wrapped:
-    if isinstance(answer, Wrapped) and _is_storable(*answer):
-        return answer
+    given: Any = answer if isinstance(answer, Wrapped) else (None, None)
+    if isinstance(given[0], bytes) and _is_id(given[1]):
+        return Wrapped(*given)
     raise RootKeyRefused(
         f"The backend of the root key {root_key!r} must return a Wrapped of bytes, and of an id "
         f"that is text of at most {WRAPPING_KEY_ID_LENGTH} characters."
     )
-
-
-def _is_storable(material: Any, wrapping_key_id: Any) -> bool:
-    return isinstance(material, bytes) and _is_id(wrapping_key_id)
 
 
 def _is_id(wrapping_key_id: Any) -> bool:
@@ -268,7 +259,7 @@ def _is_material(material: Any) -> bool:
 def _after_fork() -> None:
     global _lock
     _lock = RLock()  # a thread of the parent may have held it, or one of those below
-    _beginning.clear()
+    _renewing.clear()
     for entry, root_key in _made.items():
         try:
             root_key.after_fork()
@@ -281,6 +272,6 @@ def _settings_changed(*, setting: str, **_: Any) -> None:
         close()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+forks.in_child(_after_fork)
 setting_changed.connect(_settings_changed, dispatch_uid="envelope_fields.keyring.wrapping")
 atexit.register(close)

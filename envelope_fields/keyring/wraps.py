@@ -17,7 +17,6 @@ from envelope_fields.crypto.buffers import KeyBuffer, random_buffer, wipe
 from envelope_fields.crypto.context import KeyVersionContext
 from envelope_fields.exceptions import MasterKeyUnusable, WrappedKeyAltered
 from envelope_fields.keyring import opening, rows, wrapping
-from envelope_fields.keyring.further_wraps import further_wraps
 from envelope_fields.keyring.rows import KeyRow, Wrap
 from envelope_fields.models import FurtherWrap, KeyUsage
 
@@ -25,13 +24,7 @@ Columns = dict[str, Any]
 
 
 class Generated(NamedTuple):
-    """A new key version.
-
-    Attributes:
-        key_id: its key.
-        columns: of its row.
-        further: the columns of each further wrap.
-    """
+    """A new key version: its key, and the columns of its row and of each further wrap."""
 
     key_id: UUID
     columns: Columns
@@ -99,14 +92,9 @@ def _generated(
         Wrap(name, each.material, each.wrapping_key_id)._asdict() for name, each in made.items()
     ]
     named = {"version_id": version_id}
-    return (
-        Generated(
-            key_id,
-            {**named, "number": number, **own},
-            [{**named, **each} for each in further],
-        ),
-        [name for name, each in made.items() if not each.is_opened],
-    )
+    columns = {**named, "number": number, **own}
+    generated = Generated(key_id, columns, [{**named, **each} for each in further])
+    return generated, [name for name, each in made.items() if not each.is_opened]
 
 
 def check_version(version_id: bytes) -> None:
@@ -115,8 +103,7 @@ def check_version(version_id: bytes) -> None:
     No cache is asked or filled, and the policy is not: nothing is done with the material.
 
     Raises:
-        MasterKeyNotFound: no key version has this id.
-        MasterKeyUnusable: the database could not be read.
+        MasterKeyNotFound, MasterKeyUnusable: its row is not there, or could not be read.
         ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
     wipe(opening.opened(rows.with_version_id(version_id, usage=None)))
@@ -126,13 +113,10 @@ def check_wrap(version_id: bytes, root_key: str) -> None:
     """Have one root key open its wrap of a version, and wipe the material at once.
 
     Raises:
-        MasterKeyNotFound: no key version has this id.
-        MasterKeyUnusable: the database could not be read.
-        WrappedKeyAltered: the root key has no wrap of it.
-        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as the root key says.
+        WrappedKeyAltered: the root key has no wrap of it. Others as for `check_version`.
     """
     row = rows.with_version_id(version_id, usage=None)
-    wraps = (row.wrap, *further_wraps(version_id))
+    wraps = (row.wrap, *rows.further_wraps(version_id))
     found = [wrap for wrap in wraps if wrap.root_key == root_key]
     if not found:
         raise WrappedKeyAltered(f"The root key {root_key!r} does not wrap {row.state}.")
@@ -142,41 +126,33 @@ def check_wrap(version_id: bytes, root_key: str) -> None:
 def identified(row: KeyRow, further: Iterable[Wrap]) -> list[Wrap]:
     """Return the wraps of a version, each with what its root key says that it wrapped with.
 
-    Every one is opened, and what they open is compared.
-
-    Raises:
-        WrappedKeyAltered: they do not open to the same.
-        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as the root keys say.
+    Every one is opened, and what they open is compared: `WrappedKeyAltered` says that it differs.
     """
-    found = []
-    own, wrapping_key_id = wrapping.unwrap_identified(
-        row.root_key, row.wrapped_material, row.context
-    )
+    material, own = _opened(row.wrap, row)
     try:
-        found.append(_saying(row.wrap, wrapping_key_id))
-        for wrap in further:
-            found.append(_saying(wrap, _compared(wrap, own, row)))
+        return [own, *(_compared(wrap, material, row) for wrap in further)]
     finally:
-        wipe(own)
-    return found
+        wipe(material)
 
 
-def _saying(wrap: Wrap, wrapping_key_id: str) -> Wrap:
-    return wrap._replace(wrapping_key_id=wrapping_key_id or wrap.wrapping_key_id)
-
-
-def _compared(wrap: Wrap, material: KeyBuffer, row: KeyRow) -> str:
-    """Return what a root key says that it wrapped with, after it opened the same material."""
-    found, wrapping_key_id = wrapping.unwrap_identified(
+def _opened(wrap: Wrap, row: KeyRow) -> tuple[KeyBuffer, Wrap]:
+    """Return what a wrap opens to, and the wrap with what its root key says of it."""
+    material, wrapping_key_id = wrapping.unwrap_identified(
         wrap.root_key, wrap.wrapped_material, row.context
     )
+    return material, wrap._replace(wrapping_key_id=wrapping_key_id or wrap.wrapping_key_id)
+
+
+def _compared(wrap: Wrap, material: KeyBuffer, row: KeyRow) -> Wrap:
+    """Return what `_opened` does of a wrap, after it opened to the same material."""
+    found, known = _opened(wrap, row)
     is_same = compare_digest(found, material)
     wipe(found)
     if not is_same:
         raise WrappedKeyAltered(
             f"What the root key {wrap.root_key!r} wraps of {row.state} is other material."
         )
-    return wrapping_key_id
+    return known
 
 
 def rewrapped(
@@ -197,8 +173,7 @@ def rewrapped(
         stays: whether a wrap that is there need not be made anew.
 
     Raises:
-        ImproperlyConfigured: one of the root keys is not in the settings, or not a key.
-        RootKeyRefused, RootKeyUnavailable: as the root keys say.
+        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as the root keys say.
         MasterKeyUnusable: this process may wrap with one of the root keys, and not unwrap.
     """
     there = {

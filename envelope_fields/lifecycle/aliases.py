@@ -1,5 +1,7 @@
 """Aliases, which fields name, moved from one key to another (KMS: UpdateAlias)."""
 
+from copy import copy
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -27,11 +29,7 @@ class AliasRefused(KeyAccessDenied):
 def alias_problem(alias: str, principal: Principal, using: str, act: str) -> EnvelopeError | None:
     """Return what keeps a principal from giving an alias to a new key; None if nothing does.
 
-    Args:
-        alias: the alias. Some databases take two that differ in case for the same.
-        principal: who wants to give it.
-        using: the database of the keys.
-        act: what for, as the trail names it.
+    Some databases take two that differ in case for the same. The trail names the attempt by `act`.
     """
     owner = MasterKey.objects.using(using).filter(alias=alias).first()
     if owner is None:
@@ -161,8 +159,10 @@ def _rename(done: OperationContext, alias: str | None, serves_fields: bool) -> N
     after: dict[str, Any] = {"alias": alias}
     if serves_fields != key.serves_fields:
         before["serves_fields"], after["serves_fields"] = key.serves_fields, serves_fields
-    done.record(Operation.MOVE_ALIAS, before, after)
+    named = replace(done, key=copy(key))  # as its event names it
+    # Before the event, whose lock comes last: who makes a key has the alias before that lock, too.
     done.set(alias=alias, serves_fields=serves_fields)
+    named.record(Operation.MOVE_ALIAS, before, after)
 
 
 def _locked_in_order(using: str, alias: str, key: Key) -> tuple[MasterKey | None, MasterKey]:
@@ -171,7 +171,7 @@ def _locked_in_order(using: str, alias: str, key: Key) -> tuple[MasterKey | None
     In one order, whatever is moved where, so that no two users wait for each other.
     """
     target_id, owner_id = found_key(using, key).pk, _owner_id(using, alias)
-    rows = {pk: context.locked_key(using, pk) for pk in sorted({target_id, owner_id or target_id})}
+    rows = {row.pk: row for row in context.locked_keys(using, {target_id, owner_id or target_id})}
     target = rows[target_id]
     if _owner_id(using, alias) != owner_id or (isinstance(key, str) and target.alias != key):
         raise _Moved

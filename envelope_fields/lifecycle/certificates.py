@@ -41,20 +41,6 @@ def quoting(row: Row, last_use: datetime | None) -> str:
     return name_of(row) if last_use is None else f"{name_of(row)}@{as_utc(last_use)}"
 
 
-def check_name(confirm: str | None, row: Row) -> None:
-    """Raise if a confirmation names another key.
-
-    Raises:
-        ConfirmationRequired: it does.
-    """
-    expected = name_of(row)
-    if confirm is not None and confirm != expected:
-        raise ConfirmationRequired(
-            f"{confirm!r} does not confirm this: {named(row)} is confirmed by {expected!r}.",
-            expected,
-        )
-
-
 def check_quoted(
     confirm: str | None, row: Row, expected: str, reasons: Iterable[str], last_use: Any
 ) -> None:
@@ -170,19 +156,17 @@ class ShredCertificate:
     def __str__(self) -> str:
         versions = ", ".join(f"{number} ({hexed})" for number, hexed in self.versions.items())
         fields = ", ".join(map(str, self.fields)) or "none"
+        not_counted = "".join(f"Not counted: {each}.\n" for each in self.not_counted)
         return (
             f"Shredded on {as_text(self.destroyed_at)} by {self.actor}: the master key "
             f"{self.name} ({self.key_id}), versions {versions}.\n"
             f"Values made unreadable: {self.total:,}. {fields}\n"
             f"{lookups_text(self.lookups)}"
             f"Last use by kms: {self.last_use_by_kms or 'none'}.\n"
-            f"{self._not_counted()}"
+            f"{not_counted}"
             f"{self.remains}\n"
             f"Event {self.event} of the audit trail."
         )
-
-    def _not_counted(self) -> str:
-        return "".join(f"Not counted: {each}.\n" for each in self.not_counted)
 
 
 def ended_lookups(rows: Iterable[CensusRow]) -> tuple[str, ...]:
@@ -219,12 +203,17 @@ def check_agreed(
         ConfirmationRequired: it does.
     """
     agreed = confirm.name if isinstance(confirm, ShredConfirmation) else confirm
-    check_name(agreed, row)
+    expected = name_of(row)
+    if agreed not in (None, expected):
+        raise ConfirmationRequired(
+            f"{agreed!r} does not confirm this: {named(row)} is confirmed by {expected!r}.",
+            expected,
+        )
     if isinstance(confirm, ShredConfirmation) and not confirm.covers(there):
         raise ConfirmationRequired(
             f"More values are stored under {named(row)} than were agreed to: "
             f"{', '.join(map(str, there))}. It stays unusable; confirm this number, or enable it.",
-            name_of(row),
+            expected,
         )
 
 

@@ -17,17 +17,18 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.models import F, Model, QuerySet
 
 from envelope_fields import audit
-from envelope_fields.census.versions import KEYS_IN_A_QUERY
 from envelope_fields.conf import configuration
+from envelope_fields.databases import in_queries
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyNotFound, MasterKeyUnusable
-from envelope_fields.keyring.state_changes import begin_change, begun, look_at_begun
 from envelope_fields.lifecycle import keys
 from envelope_fields.lifecycle.keys import Key, KeyOrVersion, existing
 from envelope_fields.lifecycle.operations import Operation
 from envelope_fields.lifecycle.representation import Row, named, state_content
 from envelope_fields.models import AuditEvent, KeyState, MasterKey, MasterKeyVersion
+from envelope_fields.models.state_changes import begin_change, begun, look_at_begun
 from envelope_fields.policy import Action, Principal, require
 
+_TRIES = 10
 _Row = TypeVar("_Row", bound=Model)
 _expectation: ContextVar[Callable[[Any], None] | None] = ContextVar(
     "envelope_fields.expectation", default=None
@@ -55,15 +56,14 @@ def key_transaction() -> Iterator[str]:
 
     Where keys have a database of their own, no transaction around it may take the change back
     after values in another database were written under it (law 3).
+
+    Raises:
+        MasterKeyUnusable: there is such a transaction.
     """
     using = configuration().database
     durable = using != DEFAULT_DB_ALIAS
-    connection = connections[using]
-    if durable and not connection.in_atomic_block and not connection.get_autocommit():
-        raise MasterKeyUnusable(
-            f"Keys change only in transactions of their own, and the database {using!r} has "
-            "autocommit switched off. Switch it on for the change."
-        )
+    if durable:
+        refuse_transaction_around("change keys")
     try:
         with audit.prepared(using), transaction.atomic(using=using, durable=durable):
             yield using
@@ -87,8 +87,8 @@ def refuse_transaction_around(what: str) -> None:
     if open_blocks or not (connection.in_atomic_block or connection.get_autocommit()):
         raise MasterKeyUnusable(
             f"Cannot {what} inside a transaction in the database {connection.alias!r}, which "
-            "could be rolled back. Do it outside atomic(); in a view, use "
-            "transaction.non_atomic_requests."
+            "could be rolled back. Do it outside atomic(), and with autocommit switched on; in a "
+            "view, use transaction.non_atomic_requests."
         )
 
 
@@ -107,7 +107,10 @@ def locked(using: str, key: KeyOrVersion) -> tuple[MasterKey, MasterKeyVersion |
 
 def locked_key(using: str, key: Key) -> MasterKey:
     """Return the row of a master key as it is now, locked until the transaction ends."""
-    rows = _locked_rows(using, **keys.condition(key))
+    if isinstance(key, str):
+        rows = _locked_by_alias(using, key)
+    else:
+        rows = _locked_rows(using, **keys.condition(key))
     row = existing(keys.same_case(rows[0] if rows else None, key), using, key)
     return as_expected(row)
 
@@ -119,9 +122,7 @@ def locked_keys(using: str, key_ids: Iterable[UUID]) -> list[MasterKey]:
         MasterKeyNotFound: one is not there.
     """
     wanted = sorted(set(key_ids))
-    found: list[MasterKey] = []
-    for start in range(0, len(wanted), KEYS_IN_A_QUERY):
-        found += _locked_rows(using, pk__in=wanted[start : start + KEYS_IN_A_QUERY])
+    found = [row for some in in_queries(wanted) for row in _locked_rows(using, pk__in=some)]
     if len(found) < len(wanted):
         missing = sorted(set(wanted).difference(row.pk for row in found))
         raise MasterKeyNotFound(
@@ -134,9 +135,27 @@ def locked_keys(using: str, key_ids: Iterable[UUID]) -> list[MasterKey]:
 def _locked_rows(using: str, **which: Any) -> list[MasterKey]:
     # Not of the manager, which would announce a change of the keys.
     rows: QuerySet[MasterKey] = QuerySet(MasterKey, using=using).filter(**which)
-    # SQLite has no row locks: a first write takes its one lock, before anything is read.
+    in_order, has_row_locks = rows.order_by("pk").select_for_update(), _has_row_locks(using)
+    # By the write alone, several rows would be locked in another order than that of their ids.
+    found = list(in_order) if has_row_locks else []
+    # SQLite has no row locks: a first write takes its one lock, before anything is read. On
+    # PostgreSQL, it keeps out transactions that go by what they saw before.
     rows.update(state=F("state"))
-    return list(rows.order_by("pk").select_for_update())
+    return found if has_row_locks else list(in_order)
+
+
+def _has_row_locks(using: str) -> bool:
+    return bool(connections[using].features.has_select_for_update)
+
+
+def _locked_by_alias(using: str, alias: str) -> list[MasterKey]:
+    # By its id: MariaDB locks the alias by which it finds a row, and then the row; where the alias
+    # is moved, the row is locked first.
+    for _ in range(_TRIES if _has_row_locks(using) else 0):
+        found = _locked_rows(using, pk=keys.found_key(using, alias).pk)
+        if found and found[0].alias == alias:  # it was not moved meanwhile
+            return found
+    return _locked_rows(using, alias=alias)
 
 
 def as_expected(row: _Row) -> _Row:
@@ -161,14 +180,7 @@ _STATE = ("state", "state_changed_at", "deletion_at", "destroyed_at")
 
 @dataclass(slots=True)
 class OperationContext:
-    """An operation on a key or version whose row is locked.
-
-    Attributes:
-        using: the keys' database.
-        principal: on whose behalf.
-        key: the row of the master key.
-        version: the row of the version that is meant, or None for the key.
-    """
+    """An operation on a key, or a version of it if there is one, whose row is locked."""
 
     using: str
     principal: Principal
@@ -190,11 +202,7 @@ class OperationContext:
     ) -> None:
         """Write another state, when that was, and where it is one of waiting, until when.
 
-        Args:
-            state: the state.
-            operation: what the audit trail says that leads there.
-            wait: how long the key waits in it.
-            **more: what the trail says beside the state.
+        The audit trail names the operation that leads there, and says `more` beside the state.
         """
         before = state_content(self.row)
         # Until the commit, readers find the state as it was, so there must be little to wait for.
@@ -211,11 +219,7 @@ class OperationContext:
         return (row.state, row.state_changed_at) == (read.state, read.state_changed_at)
 
     def refuse_unless_as(self, read: Row, advice: str = "") -> None:
-        """Raise if the state was changed since a row was read.
-
-        Raises:
-            MasterKeyUnusable: it was.
-        """
+        """Raise `MasterKeyUnusable` if the state was changed since a row was read."""
         if not self.is_as(read):
             raise MasterKeyUnusable(
                 f"The state of {named(self.row)} was changed while the values under it were "
@@ -262,13 +266,7 @@ def performing(
 def performing_again(
     operation: Operation, first: OperationContext, key: KeyOrVersion, actor: Any
 ) -> Iterator[OperationContext]:
-    """Lock a key or version once more, after values were counted; see `performing`.
-
-    Args:
-        operation, actor: as for `performing`.
-        first: what was done to it before.
-        key: the caller's row.
-    """
+    """Lock what `first` was done to once more, after values were counted; see `performing`."""
     which = copy(first.row)  # `performing` updates it
     with expecting(lambda _: None), performing(operation, which, actor) as done:
         yield done

@@ -9,9 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.utils import timezone
 
-from envelope_fields import keyring, models
+from envelope_fields import databases, keyring, models
 from envelope_fields.audit.uses import last_use_by_kms
 from envelope_fields.census import census
 from envelope_fields.conf import configuration
@@ -107,10 +106,7 @@ def _confirm(done: OperationContext, key: KeyOrVersion, confirm: str | None, act
         MasterKeyUnusable: its state was changed meanwhile.
     """
     unseen = witnesses.uncounted_now()
-    found = witnesses.values_under(done.row)
-    if found:
-        raise witnesses.KeyInUse(done.row, found)
-    witnesses.refuse_if_pinned(done.row)
+    witnesses.refuse_if_in_use(done.row, census(done.row))
     seen = witnesses.witnesses_of(done.row, unseen)
     reasons = list(seen.reasons())
     check_quoted(confirm, done.row, seen.expected, reasons, last_use_by_kms(done.row))
@@ -171,7 +167,6 @@ def destroy_due_keys(*, actor: Any = None) -> Destructions:
         with collecting(done.refused, row):
             unseen, rows = counted = counted or (witnesses.uncounted_now(), census())
             witnesses.refuse_if_in_use(row, rows)
-            witnesses.refuse_if_pinned(row)
             if _destroy_if_due(row, witnesses.witnesses_of(row, unseen), actor):
                 done.destroyed.append(row)
     return done
@@ -182,7 +177,7 @@ def destroy(done: OperationContext) -> None:
 
     The event is the caller's to record, in the same transaction.
     """
-    now = timezone.now()
+    now = databases.now()
     gone = {"state": models.KeyState.DESTROYED, "state_changed_at": now, "destroyed_at": now}
     versions = done.key.versions.using(done.using).exclude(state=models.KeyState.DESTROYED)
     if done.version is not None:
@@ -200,9 +195,12 @@ def destroy(done: OperationContext) -> None:
 
 
 def _due() -> list[Row]:
-    """Return what is due: versions first, which may be due before their key."""
+    """Return what is due: versions first, which may be due before their key.
+
+    By the clock that their dates are of, and not by that of the machine that happens to ask.
+    """
     using = configuration().database
-    which = {"state": models.KeyState.PENDING_DELETION, "deletion_at__lte": timezone.now()}
+    which = {"state": models.KeyState.PENDING_DELETION, "deletion_at__lte": databases.now()}
     versions = (
         models.MasterKeyVersion.objects.using(using).filter(**which).select_related("master_key")
     )

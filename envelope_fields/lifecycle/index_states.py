@@ -12,15 +12,14 @@ from uuid import UUID
 
 from django.db.models import F, QuerySet
 
-from envelope_fields import audit
+from envelope_fields import audit, databases
 from envelope_fields.conf import configuration
-from envelope_fields.databases import clock
 from envelope_fields.exceptions import IndexNotBegun, IndexNotReady
-from envelope_fields.keyring.state_changes import begin_change
 from envelope_fields.lifecycle import context, index_triggers
 from envelope_fields.lifecycle.operations import Operation
 from envelope_fields.lifecycle.other_processes import known_everywhere
 from envelope_fields.models import BlindIndex, BlindIndexKey, IndexState
+from envelope_fields.models.state_changes import begin_change
 from envelope_fields.policy import require_on_each
 
 _NEXT = {
@@ -130,11 +129,7 @@ def _changed_to(label: str, to: IndexState, actor: Any) -> BlindIndex:
 
 
 def _refuse_while_early(row: BlindIndex, to: IndexState) -> None:
-    """Raise while other processes may go by what leads to the step.
-
-    Raises:
-        IndexNotReady: they may.
-    """
+    """Raise `IndexNotReady` while other processes may go by what leads to the step."""
     if to == IndexState.RETIRED and row.state == IndexState.READING:
         newer = replacing_index(row.label)
         if newer is None:
@@ -157,7 +152,7 @@ def _refuse_while_early(row: BlindIndex, to: IndexState) -> None:
 
 
 def _refuse_until_known(row: BlindIndex, what: str) -> None:
-    seconds = (known_since(row) - clock.now()).total_seconds()
+    seconds = (known_since(row) - databases.now()).total_seconds()
     if seconds > 0:
         raise IndexNotReady(
             f"It is too early: the blind index {row.label} is {IndexState(row.state).label} since "
@@ -177,7 +172,7 @@ def _locked(label: str, using: str) -> BlindIndex:
 
 def search_key_ids(label: str, using: str) -> list[UUID]:
     """Return the ids of the search keys that an index is begun with."""
-    row = BlindIndex.objects.using(using).filter(label=label).first()
+    row = begun_index(label)
     return [] if row is None else _key_ids(row, using)
 
 

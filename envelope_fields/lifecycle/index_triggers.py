@@ -5,7 +5,7 @@ too. So a role that may not make triggers goes on without, and is told.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from django.db import DatabaseError, connections
@@ -51,7 +51,7 @@ def settle(index: Any, state: str, using: str | None = None) -> list[str]:
         else:
             triggers.drop()
 
-    return list(_acted(index, "made" if state in STANDING else "dropped", act, using))
+    return _acted(index, "made" if state in STANDING else "dropped", act, using)
 
 
 def settle_changed(label: str, state: str) -> list[str]:
@@ -71,7 +71,7 @@ def drop_emptying(index: Any) -> list[str]:
         if not triggers.EMPTIES_ONLY_STALE:
             triggers.drop()
 
-    return list(_acted(index, "dropped", act, None))
+    return _acted(index, "dropped", act)
 
 
 def emptied(index: Any) -> list[str]:
@@ -101,8 +101,9 @@ def drop_before_migration(using: str) -> None:
 
 
 def _acted(
-    index: Any, done: str, act: Callable[[IndexTriggers], None], using: str | None
-) -> Iterator[str]:
+    index: Any, done: str, act: Callable[[IndexTriggers], None], using: str | None = None
+) -> list[str]:
+    notes = []
     for column in tables_of_index(index):
         if using not in (None, column.database):
             continue
@@ -112,9 +113,9 @@ def _acted(
             if says_no_table(error) or says_no_column(error):
                 continue  # a migration makes it, and they are made after that
             what = f"the triggers that empty {column.location} where it is stale"
-            note = _note(what, column.database, done, error)
-            _logger.warning(note)
-            yield note
+            notes.append(_note(what, column.database, done, error))
+            _logger.warning(notes[-1])
+    return notes
 
 
 def _triggers(index: Any, column: Column) -> IndexTriggers:

@@ -18,10 +18,11 @@ from envelope_fields.databases import is_test_run
 from envelope_fields.exceptions import IndexNotReady, MasterKeyUnusable
 from envelope_fields.fields.index import macs
 from envelope_fields.fields.keys import RowKey
-from envelope_fields.keyring import IndexColumn, index_rows
-from envelope_fields.keyring.state_changes import begin_change
+from envelope_fields.keyring import index_rows
+from envelope_fields.keyring.index_rows import IndexColumn
 from envelope_fields.lifecycle import context, index_triggers, on_demand
 from envelope_fields.lifecycle.operations import Operation
+from envelope_fields.models.state_changes import begin_change
 from envelope_fields.policy import APPLICATION
 
 _DESCRIPTION = "Makes the MACs of blind indexes that name no search key of their own."
@@ -74,13 +75,7 @@ def _keep_up(index: Any, row: models.BlindIndex, databases: Container[str] | Non
             for name, value in {**changed, "state_changed_at": begin_change(using)}.items():
                 setattr(row, name, value)
             row.save(using=using, update_fields=[*changed, "state_changed_at"])
-            audit.record(
-                Operation.BEGIN_INDEX,
-                actor=APPLICATION,
-                using=using,
-                before={},
-                after=_content(column, row),
-            )
+            _record(using, column, row)
 
 
 def _note_sources(
@@ -159,23 +154,11 @@ def _begin(index: Any, alias: str, databases: Container[str] | None) -> None:
         if begun is None:
             _refuse_other_key(column, index, key, using)
         if _ensure_pin(column, key, version, using) or begun:
-            audit.record(
-                Operation.BEGIN_INDEX,
-                actor=APPLICATION,
-                using=using,
-                key=key,
-                version=version,
-                before={},
-                after=_content(column, begun),
-            )
+            _record(using, column, begun, key=key, version=version)
 
 
 def _version_to_pin(key: models.MasterKey) -> models.MasterKeyVersion:
-    """Return the version of a search key that an index is pinned to.
-
-    Raises:
-        MasterKeyUnusable: it is no search key, or no version of it was opened.
-    """
+    """Return the version of a search key that an index is pinned to, or raise as `begin_index`."""
     version = key.current_version
     if key.usage != models.KeyUsage.GENERATE_VERIFY_MAC:
         raise MasterKeyUnusable(
@@ -241,11 +224,7 @@ def _is_written_alone(replaced: str, using: str) -> bool:
 
 
 def _refuse_other_key(column: IndexColumn, index: Any, key: models.MasterKey, using: str) -> None:
-    """Raise if an index that has one search key is to go on with another one.
-
-    Raises:
-        IndexNotReady: its rows are under the other one, and would not be found.
-    """
+    """Raise `IndexNotReady` if an index that has one search key is to go on with another one."""
     pins = models.BlindIndexKey.objects.using(using).filter(name=column.name)
     if index.only_alias is None or pins.filter(master_key=key).exists():
         return
@@ -269,9 +248,11 @@ def _ensure_pin(
     return True
 
 
-def _content(column: IndexColumn, begun: models.BlindIndex | None) -> dict[str, Any]:
-    content: dict[str, Any] = {"index": column.label, "name": column.name}
+def _record(using: str, column: IndexColumn, begun: models.BlindIndex | None, **of: Any) -> None:
+    after: dict[str, Any] = {"index": column.label, "name": column.name}
     if begun is not None:
         normalizer = f"{begun.normalizer} {begun.normalizer_version}"
-        content |= {"state": str(begun.state), "normalizer": normalizer}
-    return content
+        after |= {"state": str(begun.state), "normalizer": normalizer}
+    audit.record(
+        Operation.BEGIN_INDEX, actor=APPLICATION, using=using, before={}, after=after, **of
+    )

@@ -85,11 +85,7 @@ def create_master_key(
 
 
 def _refuse_period(key: MasterKey) -> None:
-    """Raise if a key that makes MACs is to be rotated by the calendar.
-
-    Raises:
-        ValidationError: it is.
-    """
+    """Raise `ValidationError` if a key that makes MACs is to be rotated by the calendar."""
     if key.usage == KeyUsage.GENERATE_VERIFY_MAC and key.rotation_period is not None:
         raise ValidationError(
             {
@@ -161,10 +157,9 @@ def update_master_key(
 
     Args:
         key: a master key, its id or its alias.
-        description: for people.
-        rotation_period: days after which `rotate_due_keys` rotates it, 90 to 2560; None is never.
-        application_use: whether the application itself may encrypt and decrypt under it; a grant
-            to the application, so it takes the right to manage grants.
+        description, rotation_period: as for `create_master_key`.
+        application_use: the same; a grant to the application, so it takes the right to manage
+            grants.
         root_key: the name of the root key that wraps its next version, and to which
             `rewrap_master_keys` moves the others; None is the first in the settings.
         actor: as for `create_master_key`; needs the right to rotate the key.

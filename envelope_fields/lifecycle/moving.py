@@ -20,7 +20,7 @@ from envelope_fields.keyring.rows import Wrap
 from envelope_fields.lifecycle.context import key_transaction, performing
 from envelope_fields.lifecycle.keys import Refused, collecting
 from envelope_fields.lifecycle.operations import Operation
-from envelope_fields.lifecycle.wraps import Row, StoredWraps, content
+from envelope_fields.lifecycle.root_keys import Row, StoredWraps, wraps_content
 from envelope_fields.policy import APPLICATION, acting
 
 _TRIES = 3
@@ -92,11 +92,7 @@ def under_other_root_keys(root_key: str) -> list[Row]:
 class Destination:
     """By which root keys rows are to be wrapped, and under which versions of these.
 
-    Args:
-        root_key: that of all keys which name none.
-
-    Raises:
-        ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: as the root key says.
+    All keys that name none are wrapped by `root_key`, which is asked; errors as it says.
     """
 
     def __init__(self, root_key: str) -> None:
@@ -113,7 +109,7 @@ class Destination:
         """Whether a row is wrapped as it is to be."""
         own, *further = self.root_keys_of(stored.row)
         return (
-            stored.read.root_key == own
+            stored.read.wrap.root_key == own
             and {wrap.root_key for wrap in stored.further} == set(further)
             and all(map(self.stays, stored.all))
         )
@@ -212,23 +208,17 @@ def _moved(row: Row, destination: Destination, actor: Any) -> bool:
 
 def _replaced(stored: StoredWraps, wraps: Sequence[Wrap], actor: Any) -> bool:
     """Store other wraps of a row that is as we read it; return False where it was changed."""
-    if isinstance(stored.row, models.MasterKeyVersion):
-        return _replaced_of_version(stored.row, stored, wraps, actor)
-    with suppress(_Changed):
-        _replace_of_audit_key(stored, wraps, actor)
-        return True
-    return False
-
-
-def _replaced_of_version(
-    version: models.MasterKeyVersion, stored: StoredWraps, wraps: Sequence[Wrap], actor: Any
-) -> bool:
-    operation = Operation.REWRAP_MASTER_KEY
+    version, operation = stored.row, Operation.REWRAP_MASTER_KEY
+    if not isinstance(version, models.MasterKeyVersion):
+        with suppress(_Changed):
+            _replace_of_audit_key(stored, wraps, actor)
+            return True
+        return False
     with performing(operation, version.master_key_id, actor) as done:
         if not stored.replace(done.using, wraps):
             return False
         done.version = version
-        done.record(operation, content(stored.all), content(wraps))
+        done.record(operation, wraps_content(stored.all), wraps_content(wraps))
     return True
 
 
@@ -245,8 +235,8 @@ def _replace_of_audit_key(stored: StoredWraps, wraps: Sequence[Wrap], actor: Any
             Operation.REWRAP_AUDIT_KEY,
             actor=principal,
             using=using,
-            before=content(stored.all),
-            after=content(wraps),
+            before=wraps_content(stored.all),
+            after=wraps_content(wraps),
         )
         if not stored.replace(using, wraps):
             raise _Changed

@@ -12,16 +12,24 @@ may need it; some test cases flush and send nothing, so that the key is made whe
 
 import uuid
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from django.apps import apps as installed_apps
-from django.db import DEFAULT_DB_ALIAS, IntegrityError, OperationalError, connections, router
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    DatabaseError,
+    IntegrityError,
+    OperationalError,
+    connections,
+    router,
+)
 from django.db.models import Model, QuerySet
-from django.db.transaction import atomic
+from django.db.transaction import TransactionManagementError, atomic
 
 from envelope_fields import keyring
 from envelope_fields.conf import configuration
-from envelope_fields.databases import transactions
+from envelope_fields.databases import errors, transactions
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.fields.keys import make_default_by
 from envelope_fields.keyring.cache import table_of_transaction
@@ -91,7 +99,7 @@ def _is_there(key_model: type[Model], using: str) -> bool:
 
 def connect() -> None:
     """Have fields make the default key where they need it and it is gone."""
-    make_default_by(_make_default)
+    make_default_by(partial(make, description=_DESCRIPTION, managed_by=KeyManager.APPLICATION))
 
 
 def repair(*, using: str, apps: Any = installed_apps, **_: Any) -> None:
@@ -108,10 +116,6 @@ def repair(*, using: str, apps: Any = installed_apps, **_: Any) -> None:
         create_default_key(apps, using)
 
 
-def _make_default(alias: str, using: str) -> None:
-    make(alias, using, description=_DESCRIPTION, managed_by=KeyManager.APPLICATION)
-
-
 def make(alias: str, using: str, **attributes: Any) -> None:
     """Make a master key for a value that goes to the database `using`, or find that it is made.
 
@@ -123,7 +127,7 @@ def make(alias: str, using: str, **attributes: Any) -> None:
         **attributes: as for `create_master_key`.
 
     Raises:
-        MasterKeyUnusable: it cannot be made inside this transaction.
+        MasterKeyUnusable: it cannot be made inside this transaction, or the keys' database failed.
         ImproperlyConfigured, RootKeyRefused, RootKeyUnavailable: the root key did not wrap it.
     """
 
@@ -131,26 +135,31 @@ def make(alias: str, using: str, **attributes: Any) -> None:
         with suppress(AliasTaken):  # another process was faster
             create_master_key(alias, actor=APPLICATION, **attributes)
 
-    made_to_last(
-        create,
-        f"No master key has the alias {alias!r}, and none can be made",
-        using,
-        "the key 'default' with `python manage.py migrate`, one of a tenant with the create() of "
-        "the field's TenantKey",
-    )
+    refusal = f"No master key has the alias {alias!r}, and none can be made"
+    try:
+        made_to_last(
+            create,
+            refusal,
+            using,
+            "the key 'default' with `python manage.py migrate`, one of a tenant with the create() "
+            "of the field's TenantKey",
+        )
+    except TransactionManagementError:
+        raise
+    except DatabaseError as error:
+        database = configuration().database
+        raise MasterKeyUnusable(
+            f"{refusal} in the database {database!r} ({type(error).__name__}). "
+            f"{errors.advice(error, database)}"
+        ) from error
 
 
 def made_to_last(create: Any, refusal: str, using: str, advice: str = "") -> None:
-    """Make what a value needs so that no rollback takes it away from a value that stays.
-
-    Args:
-        create: makes it.
-        refusal: begins the error where that cannot be.
-        using: the database of the value.
-        advice: how it is made before.
+    """Make what a value in a database needs so that no rollback takes it away from the value.
 
     Raises:
-        MasterKeyUnusable: it cannot be made inside this transaction.
+        MasterKeyUnusable: it cannot be made inside this transaction; the message begins with
+            `refusal`, and `advice` says how it is made before.
     """
     database = configuration().database
     if not transactions.in_transaction(database):

@@ -5,6 +5,7 @@ those that start with more; see `envelope_fields.keyring.table`. What is written
 not counted before it is committed, so there is a wait for those that are open.
 """
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -13,19 +14,20 @@ from typing import Any
 
 from django.db import DatabaseError
 
-from envelope_fields import audit
+from envelope_fields import audit, databases
 from envelope_fields.census import NotCounted
 from envelope_fields.census.columns import stored_columns
 from envelope_fields.conf import configuration
-from envelope_fields.databases import Database, clock, database
+from envelope_fields.databases import Database, database
 from envelope_fields.exceptions import KeyAccessDenied
-from envelope_fields.keyring.state_changes import begin_change, committed_at
 from envelope_fields.keyring.table import BOUND
 from envelope_fields.lifecycle.context import key_transaction
 from envelope_fields.models import KeyCacheBound
+from envelope_fields.models.state_changes import begin_change, committed_at
 from envelope_fields.policy import APPLICATION, acting
 
 WAIT_SECONDS = 5  # a user may wait for a count in front of a page
+_LOOKS_AT_THE_CLOCK = 10
 
 
 def key_cache_bound() -> float:
@@ -97,7 +99,7 @@ def known_everywhere(changed_at: datetime) -> datetime:
 
 def seconds_until_known() -> float:
     """Return how long it may take until every process knows of a change that is made now."""
-    now = clock.now()
+    now = databases.now()
     return (known_everywhere(now) - now).total_seconds()
 
 
@@ -122,12 +124,9 @@ def _seconds_before(row: KeyCacheBound, now: datetime) -> float:
 
 @dataclass(frozen=True, order=True, slots=True)
 class OpenTransaction:
-    """A transaction of another connection.
+    """A transaction of another connection, by the number of its process at the server.
 
-    Attributes:
-        database: the alias in `DATABASES`.
-        process: the number of its process or connection at the server.
-        identity: what no other transaction of the database has while it is open.
+    Its identity is what no other transaction of the database has while it is open.
     """
 
     database: str
@@ -140,12 +139,7 @@ class OpenTransaction:
 
 @dataclass(slots=True)
 class Waited:
-    """What a wait ended with.
-
-    Attributes:
-        still_open: transactions that did not end.
-        unseen: databases that do not show theirs.
-    """
+    """What a wait ended with; `unseen` are databases that do not show their transactions."""
 
     still_open: list[OpenTransaction] = field(default_factory=list)
     unseen: list[NotCounted] = field(default_factory=list)
@@ -156,17 +150,33 @@ def wait_for_writers() -> Waited:
     return _waited_for(_tables(), lambda there, names: there.writers(names), WAIT_SECONDS)
 
 
-def wait_for_older(age: Callable[[], float], seconds: float) -> Waited:
-    """Wait for transactions that began before a moment.
+def wait_until(moment: datetime) -> None:
+    """Wait for a moment by the clock of the keys' database.
+
+    It may be slower than that of this machine, and is looked at again; it may also stand still.
+    """
+    for _ in range(_LOOKS_AT_THE_CLOCK):
+        remaining = -_seconds_since(moment)
+        if remaining <= 0:
+            return
+        time.sleep(remaining)
+
+
+def wait_for_older(moment: datetime, seconds: float) -> Waited:
+    """Wait for some seconds for transactions that began before a moment, which is over.
 
     Also for those in the keys' database: one that sees the past finds keys there as they were.
-
-    Args:
-        age: returns how many seconds ago that moment is.
-        seconds: for how many seconds to wait.
     """
     tables = {configuration().database: set[str](), **_tables()}
-    return _waited_for(tables, lambda there, _: there.older_transactions(age()), seconds)
+
+    def older(there: Database, _: set[str]) -> Iterable[tuple[str, str]]:
+        return there.older_transactions(max(_seconds_since(moment), 0))
+
+    return _waited_for(tables, older, seconds)
+
+
+def _seconds_since(moment: datetime) -> float:
+    return (databases.now() - moment).total_seconds()
 
 
 _Look = Callable[[Database, set[str]], Iterable[tuple[str, str]]]

@@ -9,7 +9,7 @@ from django.db.models import Model
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from envelope_fields.keyring import further_wraps
+from envelope_fields.keyring import rows
 from envelope_fields.keyring.rows import Wrap
 from envelope_fields.lifecycle.operations import Operation
 from envelope_fields.models import AuditKey, KeyState, MasterKey, MasterKeyVersion
@@ -26,10 +26,7 @@ def key_content(
 ) -> dict[str, Any]:
     """Return a master key as plain data, without any material.
 
-    Args:
-        key: its row.
-        current_version: the number of its current version; None has the database asked.
-        rotated_at: when that was made.
+    The database is asked for the number of the current version, or when it was made, if it is None.
     """
     if current_version is None or rotated_at is None:
         current = key.current_version
@@ -64,6 +61,8 @@ def key_content_with_versions(
     if versions is None:
         versions = list(key.versions.using(key._state.db).order_by("number"))
     further = further_wraps_of(versions) if further is None else further
+    if not versions:
+        raise key.without_versions()
     newest, current = versions[-1], current_of(versions) or versions[0]
     content = key_content(key, current_version=current.number, rotated_at=newest.created_at)
     listed = [version_content(each, further, is_current=each is current) for each in versions]
@@ -82,7 +81,7 @@ def further_wraps_of(versions: Iterable[MasterKeyVersion]) -> FurtherWraps:
     Raises:
         MasterKeyUnusable: the database could not be read.
     """
-    return further_wraps.further_wraps_of([bytes(version.version_id) for version in versions])
+    return rows.further_wraps_of([bytes(version.version_id) for version in versions])
 
 
 def version_content(
@@ -184,8 +183,14 @@ def as_text(moment: datetime | None) -> str | None:
 
 def as_utc(moment: datetime) -> str:
     """Return a time as it is quoted: in UTC, to the second."""
-    aware = timezone.make_aware(moment) if timezone.is_naive(moment) else moment
-    return f"{aware.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return f"{in_utc(moment):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def in_utc(moment: datetime) -> datetime:
+    """Return a time in UTC; it is without a zone where the project has `USE_TZ = False`."""
+    if timezone.is_naive(moment):
+        moment = timezone.make_aware(moment, timezone.get_default_timezone())
+    return moment.astimezone(UTC)
 
 
 def as_json(content: Any) -> str:

@@ -17,7 +17,7 @@ from envelope_fields.lifecycle.context import OperationContext, performing
 from envelope_fields.lifecycle.keys import Key, Refused, collecting, found_key, state_after
 from envelope_fields.lifecycle.operations import Operation, performs
 from envelope_fields.lifecycle.representation import due_at, next_rotation_after
-from envelope_fields.models import FurtherWrap, KeyState, MasterKey, MasterKeyVersion
+from envelope_fields.models import FurtherWrap, KeyState, KeyUsage, MasterKey, MasterKeyVersion
 from envelope_fields.policy import require
 
 _TRIES = 20
@@ -38,12 +38,7 @@ class Rotations:
 
 @dataclass(frozen=True, slots=True)
 class NewVersion:
-    """A version that is not saved yet.
-
-    Attributes:
-        row: its row.
-        further: its further wraps.
-    """
+    """A version that is not saved yet, and its further wraps."""
 
     row: MasterKeyVersion
     further: Sequence[FurtherWrap]
@@ -146,7 +141,7 @@ def new_version(key: MasterKey, number: int) -> NewVersion:
     Call it outside of the transaction that saves it: a root key may take long.
     """
     now = timezone.now()
-    made = keyring.generate_version(key.id, number, key.usage, key.root_key)
+    made = keyring.generate_version(key.id, number, KeyUsage(key.usage), key.root_key)
     row = MasterKeyVersion(master_key=key, created_at=now, state_changed_at=now, **made.columns)
     return NewVersion(row, made.further_wraps())
 
@@ -161,7 +156,10 @@ def _store(made: NewVersion, done: OperationContext) -> None:
 
 
 def _newest(key: MasterKey) -> MasterKeyVersion:
-    return key.versions.using(configuration().database).order_by("-number")[0]
+    newest = key.versions.using(configuration().database).order_by("-number").first()
+    if newest is None:
+        raise key.without_versions()
+    return newest
 
 
 def _with_periods() -> list[MasterKey]:

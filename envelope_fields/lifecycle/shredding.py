@@ -4,15 +4,14 @@ Disable, wait until every process knows, count, destroy; and a certificate of it
 no one waits: there it takes two calls, `begin_shredding` and `finish_shredding`.
 """
 
-import time
 from datetime import datetime
 from typing import Any
 
+from envelope_fields import databases
 from envelope_fields.audit.uses import last_use_by_kms
-from envelope_fields.census import NotCounted, not_counted
+from envelope_fields.census import NotCounted, census, not_counted
 from envelope_fields.census.uncounted import in_clear, in_other_formats
 from envelope_fields.conf import configuration
-from envelope_fields.databases import clock
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.lifecycle import certificates, context, other_processes
 from envelope_fields.lifecycle.certificates import ShredCertificate, ShredConfirmation
@@ -22,7 +21,6 @@ from envelope_fields.lifecycle.keys import KeyOrVersion, find_master_key, found,
 from envelope_fields.lifecycle.operations import Operation, performs
 from envelope_fields.lifecycle.other_processes import known_everywhere
 from envelope_fields.lifecycle.representation import Row, as_text, named
-from envelope_fields.lifecycle.witnesses import values_under
 from envelope_fields.models import KeyState, MasterKeyVersion
 from envelope_fields.policy import Action, require
 
@@ -60,7 +58,7 @@ def shred(key: KeyOrVersion, *, confirm: Confirm = None, actor: Any = None) -> S
     if isinstance(key, str):  # while this waits, its alias may be moved to another key
         key = find_master_key(key)
     ready = begin_shredding(key, confirm=confirm, actor=actor)
-    time.sleep(max((ready - clock.now()).total_seconds(), 0))
+    other_processes.wait_until(ready)
     return _finish(key, confirm, actor, ready, WAIT_SECONDS)
 
 
@@ -72,7 +70,7 @@ def shred_confirmation(key: KeyOrVersion) -> ShredConfirmation:
         CensusFailed: the values could not be counted.
     """
     row = found(configuration().database, key)
-    rows = values_under(row)
+    rows = census(row)
     return ShredConfirmation(
         certificates.name_of(row),
         certificates.counted_fields(rows),
@@ -89,7 +87,7 @@ def begin_shredding(key: KeyOrVersion, *, confirm: Confirm = None, actor: Any = 
     context.refuse_transaction_around("shred a key")
     with performing(Operation.SHRED, key, actor) as done:
         if _is_shredded(done.row):
-            return clock.now()
+            return databases.now()
         state_after(Operation.SHRED, done.row)
         name = confirm.name if isinstance(confirm, ShredConfirmation) else confirm
         certificates.check_agreed(name, done.row, ())
@@ -118,7 +116,7 @@ def finish_shredding(
     Arguments and errors are those of `shred`; `MasterKeyUnusable` also where it is too early.
     """
     context.refuse_transaction_around("shred a key")
-    return _finish(key, confirm, actor, clock.now(), other_processes.WAIT_SECONDS)
+    return _finish(key, confirm, actor, databases.now(), other_processes.WAIT_SECONDS)
 
 
 def _finish(
@@ -132,7 +130,7 @@ def _finish(
         _refuse_unless_known(done.row, waited_until)
     # Counted under no lock of ours: others need the keys' database meanwhile.
     unseen = _unseen(done.row, seconds)
-    rows = values_under(done.row)
+    rows = census(done.row)
     fields, lookups = certificates.counted_fields(rows), certificates.ended_lookups(rows)
     with context.performing_again(Operation.SHRED, done, key, actor) as now:
         now.refuse_unless_as(done.row, " Begin again.")
@@ -151,7 +149,7 @@ def _unseen(row: Row, seconds: float) -> list[NotCounted]:
     """
     key = row.master_key if isinstance(row, MasterKeyVersion) else row
     known = known_everywhere(row.state_changed_at)
-    waited = other_processes.wait_for_older(lambda: (clock.now() - known).total_seconds(), seconds)
+    waited = other_processes.wait_for_older(known, seconds)
     if waited.still_open:
         raise MasterKeyUnusable(
             f"Cannot shred {named(row)} yet: transactions are open in which values may have been "

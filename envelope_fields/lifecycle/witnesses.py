@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from envelope_fields import models
 from envelope_fields.audit.uses import last_sign, to_the_second
-from envelope_fields.census import CensusRow, NotCounted, census, not_counted
+from envelope_fields.census import CensusRow, NotCounted, not_counted
 from envelope_fields.census.text_copies import TextCopies, text_copies
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.lifecycle.certificates import quoting
@@ -23,9 +23,7 @@ class KeyInUse(EnvelopeError):
         rows: the rows of the census that say where, and how many.
     """
 
-    def __init__(
-        self, row: models.MasterKey | models.MasterKeyVersion, rows: Sequence[CensusRow]
-    ) -> None:
+    def __init__(self, row: Row, rows: Sequence[CensusRow]) -> None:
         self.rows = tuple(rows)
         super().__init__(
             f"{named(row)[0].upper()}{named(row)[1:]} is not deleted: values are stored under it: "
@@ -40,9 +38,7 @@ class KeyPinned(KeyInUse):
         indexes: the labels of the indexes.
     """
 
-    def __init__(
-        self, row: models.MasterKey | models.MasterKeyVersion, indexes: Sequence[str]
-    ) -> None:
+    def __init__(self, row: Row, indexes: Sequence[str]) -> None:
         self.rows, self.indexes = (), tuple(indexes)
         EnvelopeError.__init__(
             self,
@@ -52,19 +48,13 @@ class KeyPinned(KeyInUse):
         )
 
 
-def refuse_if_pinned(row: models.MasterKey | models.MasterKeyVersion) -> None:
-    """Raise if a blind index that is not retired is pinned to a key or version.
-
-    Raises:
-        KeyPinned: with its label.
-    """
+def _pinned_to(row: Row) -> list[str]:
+    """Return the blind indexes that are pinned to a key or version, and are not retired."""
     using = row._state.db
     which = {"version": row} if isinstance(row, models.MasterKeyVersion) else {"master_key": row}
     names = models.BlindIndexKey.objects.using(using).filter(**which).values_list("name", flat=True)
     indexes = models.BlindIndex.objects.using(using).filter(name__in=list(names))
-    labels = indexes.exclude(state=models.IndexState.RETIRED).values_list("label", flat=True)
-    if labels:
-        raise KeyPinned(row, list(labels))
+    return list(indexes.exclude(state=models.IndexState.RETIRED).values_list("label", flat=True))
 
 
 def counts_text(rows: Iterable[CensusRow]) -> str:
@@ -84,38 +74,30 @@ def _in_history(values: int) -> str:
     return f", {values:,} in the past alone, for DELETE HISTORY to remove" if values else ""
 
 
-def refuse_if_in_use(
-    row: models.MasterKey | models.MasterKeyVersion, rows: Iterable[CensusRow]
-) -> None:
-    """Raise if one of the rows of a census counts values under a key or version.
+def refuse_if_in_use(row: Row, rows: Iterable[CensusRow]) -> None:
+    """Raise if values or blind indexes need a key or version.
 
     Raises:
-        KeyInUse: with these rows.
+        KeyInUse: with the rows of the census that count values under it.
+        KeyPinned: with the indexes that are pinned to it.
     """
-    found = [each for each in rows if is_under(each, row)]
-    if found:
+    if found := [each for each in rows if is_under(each, row)]:
         raise KeyInUse(row, found)
+    if pinned := _pinned_to(row):
+        raise KeyPinned(row, pinned)
 
 
-def values_under(row: models.MasterKey | models.MasterKeyVersion) -> list[CensusRow]:
-    """Count what is stored under a key or version, in every primary database.
-
-    Raises:
-        CensusFailed: a column or a database could not be counted.
-    """
-    return census(row)
-
-
-def is_under(counted: CensusRow, row: models.MasterKey | models.MasterKeyVersion) -> bool:
+def is_under(counted: CensusRow, row: Row) -> bool:
     """Whether a row of a census counts values of this key or version."""
     if isinstance(row, models.MasterKeyVersion):
         return counted.version_id == bytes(row.version_id)
     return counted.version is not None and counted.version.key_id == row.pk
 
 
-def _way_out(row: models.MasterKey | models.MasterKeyVersion) -> str:
+def _way_out(row: Row) -> str:
     move = (
-        "Write them again, so that they move to the current version"
+        "Move them to the current version with `python manage.py rewrap`, for which it has to be "
+        "enabled"
         if isinstance(row, models.MasterKeyVersion)
         else "Move them to another key, or delete them"
     )
@@ -170,8 +152,8 @@ class Witnesses:
     def content(self) -> dict[str, Any]:
         """Return what the audit event holds of them, for `Confirmed` to read."""
         return {
-            "last_use": _text(self.last_use),
-            "last_use_by_kms": _text(self.last_use_by_kms),
+            "last_use": self.last_use and as_utc(self.last_use),
+            "last_use_by_kms": self.last_use_by_kms and as_utc(self.last_use_by_kms),
             "copies": [[*_column(each), each.rows] for each in self.copies],
             "not_counted": [list(_unseen(each)) for each in self.unseen],
         }
@@ -210,12 +192,7 @@ def uncounted_now() -> tuple[NotCounted, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """What was known when a deletion was confirmed.
-
-    Attributes:
-        at: when that was.
-        recorded: what its audit event holds.
-    """
+    """What was known when a deletion was confirmed, as its audit event holds it."""
 
     at: datetime
     recorded: Mapping[str, Any]
@@ -239,10 +216,8 @@ class Confirmed:
         if now.last_use is not None and now.last_use > self.at:
             return True
         by_kms = to_the_second(now.last_use_by_kms)
-        return by_kms is not None and as_utc(by_kms) > self._known_of_kms()
-
-    def _known_of_kms(self) -> str:
-        return self.recorded.get("last_use_by_kms") or ""
+        known = self.recorded.get("last_use_by_kms") or ""
+        return by_kms is not None and as_utc(by_kms) > known
 
     def _copies(self) -> dict[tuple[str, ...], int]:
         return {tuple(path): rows for *path, rows in self.recorded.get("copies", ())}
@@ -265,7 +240,3 @@ def _column(copies: TextCopies) -> tuple[str, ...]:
 
 def _unseen(each: NotCounted) -> tuple[str, ...]:
     return each.database, each.location, each.reason
-
-
-def _text(moment: datetime | None) -> str | None:
-    return None if moment is None else as_utc(moment)

@@ -1,7 +1,10 @@
 """What the commands have in common: how they run, and how they name keys, users and groups."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
@@ -21,6 +24,9 @@ from envelope_fields.lifecycle.parameters import Kind, Parameter
 from envelope_fields.models import MasterKey, MasterKeyVersion
 from envelope_fields.policy.principals import application_by_default
 
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+_MAY_BE_EMPTY = ("database", "description")  # the first has choices
+
 
 class EnvelopeCommand(BaseCommand):
     """A command that prints text for users, or JSON for scripts."""
@@ -28,57 +34,89 @@ class EnvelopeCommand(BaseCommand):
     # An error elsewhere in the project must not keep anyone from their keys.
     requires_system_checks = []
     prints: ClassVar[str] = "JSON"
+    json: bool  # whether it is asked for
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help=f"print {self.prints}")
 
     def handle(self, **options: Any) -> None:
-        with reported():
-            self.perform(**options)
+        self.json = options.pop("json")
+        _refuse_unusable(options)
+        try:
+            with reported():
+                self.perform(**options)
+            self.stdout.flush()
+        except BrokenPipeError:
+            _discard_output()
+            raise CommandError(
+                "What reads the output has ended, as `head` does, and so has this command. What it "
+                "was to do may be done in part: run it again to go on."
+            ) from None
 
     def perform(self, *args: Any, **options: Any) -> None:
         """Do what the command is for, as the application; errors end it without a traceback."""
         raise NotImplementedError(f"{type(self).__module__} does nothing")
 
+    def say(self, content: Callable[[], Any], text: str) -> None:
+        """Write plain data as JSON, or the same as text; the data is made where it is asked for."""
+        if self.json:
+            self.write_json(content())
+        else:
+            self.stdout.write(text)
+
     def write_json(self, content: Any) -> None:
         self.stdout.write(representation.as_json(content))
+
+
+def _discard_output() -> None:
+    """Have nothing fail that is still to be written when the process ends."""
+    with suppress(AttributeError, OSError):  # it is not the process's own
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _refuse_unusable(options: Mapping[str, Any]) -> None:
+    """Raise `CommandError` if an argument is empty, or has bytes that are not UTF-8, or a zero.
+
+    Taken for none, an empty one (a variable of a script) would have a command act on everything, or
+    a grant never end; the others no database takes.
+    """
+    for name, given in options.items():
+        if given == "" and name not in _MAY_BE_EMPTY:
+            raise CommandError(f"{name} is empty. Give it a value, or leave it out.")
+        texts = given if isinstance(given, list | tuple) else [given]
+        if any(isinstance(text, str) and _NO_TEXT.search(text) for text in texts):
+            raise CommandError(
+                f"{name}: {given!r} is not text in UTF-8. Is the terminal set to another encoding?"
+            )
 
 
 class ManyKeysCommand(EnvelopeCommand):
     """Goes through many keys: what is refused for one keeps none of the others from it."""
 
-    def report(
-        self, content: dict[str, Any], text: str, refused: Sequence[Refused], *, json: bool
-    ) -> None:
+    def report(self, content: dict[str, Any], text: str, refused: Sequence[Refused]) -> None:
         """Write what was done and refused.
 
         Raises:
             CommandError: something was refused; with each reason on a line.
         """
-        if json:
-            listed = [
-                {**representation.row_content(each.row), "error": str(each)} for each in refused
-            ]
-            self.write_json({**content, "refused": listed})
-        else:
-            self.stdout.write(text)
+        listed = [{**representation.row_content(each.row), "error": str(each)} for each in refused]
+        self.say(lambda: {**content, "refused": listed}, text)
         if refused:
             raise CommandError("\n".join(map(str, refused)))
 
-    def report_each(self, done: Any, name: str, line: str, *, json: bool) -> None:
+    def report_each(self, done: Any, name: str, line: str) -> None:
         """Write a line for each key or version that something was done to; errors as above.
 
         Args:
             done: has them in the attribute of that name, and `refused`.
             name: what was done, as JSON names it: `rotated`.
             line: a format of the `row`, and of its `name` in a sentence.
-            json: whether to write JSON.
         """
         rows = getattr(done, name)
         lines = [line.format(row=row, name=representation.capitalized(row)) for row in rows]
         text = "\n".join(lines) or f"Nothing was {name}."
         content = {name: list(map(representation.row_content, rows))}
-        self.report(content, text, done.refused, json=json)
+        self.report(content, text, done.refused)
 
 
 class GrantCommand(EnvelopeCommand):
@@ -144,15 +182,11 @@ class OperationCommand(EnvelopeCommand):
             _add_argument(parser, parameter)
         super().add_arguments(parser)
 
-    def perform(self, *, key: str, json: bool = False, **options: Any) -> None:
+    def perform(self, *, key: str, **options: Any) -> None:
         row = named_row(key, options.get("key_version"))
         given = self.given(**options)
         text = self.text(row, self.operation.perform(key=row, **given), **given)
-        if json:
-            after = row if isinstance(row, MasterKey) else row.master_key
-            self.write_json(representation.key_content_with_versions(named_key(str(after.pk))))
-        else:
-            self.stdout.write(text)
+        self.say(lambda: _content_after(row), text)
 
     def given(self, **options: Any) -> dict[str, Any]:
         """Return what the operation is given beside the key."""
@@ -164,6 +198,11 @@ class OperationCommand(EnvelopeCommand):
         words = {"name": representation.capitalized(row), "past": self.operation.past}
         text = self.outcome.format(row=row, result=result, **words, **given)
         return text.replace(" .", ".")  # after a time that has no zone
+
+
+def _content_after(row: representation.Row) -> dict[str, Any]:
+    key_id = row.pk if isinstance(row, MasterKey) else row.master_key_id
+    return representation.key_content_with_versions(named_key(str(key_id)))
 
 
 def _add_argument(parser: CommandParser, parameter: Parameter) -> None:
@@ -199,15 +238,11 @@ def reported() -> Iterator[None]:
     except ValidationError as error:
         raise CommandError(_messages(error)) from error
     except DatabaseError as error:
-        said = "" if is_about_reading(error) else f": {error}"  # which has what was read
+        detail = "" if is_about_reading(error) else f": {error}"  # which has what was read
         raise CommandError(
-            f"The database refused ({type(error).__name__}{said}). {_advice(error)}"
+            f"The database refused ({type(error).__name__}{detail}). "
+            f"{advice(error, configuration().database)}"  # which is asked most
         ) from error
-
-
-def _advice(error: DatabaseError) -> str:
-    """Say what to do, whichever database it was: that of the keys is asked most."""
-    return advice(error, configuration().database)
 
 
 def _messages(error: ValidationError) -> str:

@@ -12,10 +12,11 @@ from typing import Any, Self
 from django.core.management import CommandError
 from django.db import connections
 
+from envelope_fields.conversion.representation import numbers_text
 from envelope_fields.jobs import representation
 from envelope_fields.models import MasterKey, RotationFailure, RotationRun, RotationState
 from envelope_fields.rotation import Forecast, failures, find_run, pause, progress
-from envelope_fields.rotation.scope import PlainValues
+from envelope_fields.rotation.scope import PlainValues, UnknownValues
 
 Look = Callable[[RotationRun], None]
 
@@ -107,31 +108,6 @@ def ending_as_interrupts() -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
-def watched(
-    begun: RotationRun, work: Callable[[Look], RotationRun], title: str, *, json: bool
-) -> RotationRun:
-    """Have a run worked on, and show how far it is.
-
-    Args:
-        begun: the run.
-        work: works on it until it is over, and calls what it is given with the run now and then.
-        title: of the bar.
-        json: whether the command prints JSON, and no bar.
-
-    Raises:
-        CommandError: it was interrupted, and is paused.
-    """
-    bar = progress_bar(title, wanted=not json)
-    try:
-        with bar, ending_as_interrupts():
-            done = work(bar.show_run_if_due)
-            bar.show_run(done)
-            return done
-    except KeyboardInterrupt:
-        pass
-    raise stopped(begun)
-
-
 def stopped(begun: RotationRun) -> CommandError:
     """Pause a run that was interrupted, and return the error that says so.
 
@@ -153,6 +129,11 @@ def _interrupt(*_: object) -> None:
 # -- Words -----------------------------------------------------------------------------------------
 
 
+def move_line(content: Mapping[str, Any]) -> str:
+    """Return how far a column in clear is, in a line, of its `move_content`."""
+    return f"{content['field']}: {content['phase']}. {numbers_text(content)}."
+
+
 def forecasts_as_text(found: Mapping[MasterKey, Sequence[Forecast]], workers: int) -> str:
     """Return what would be done."""
     lines = [
@@ -168,13 +149,18 @@ def forecasts_as_text(found: Mapping[MasterKey, Sequence[Forecast]], workers: in
 
 
 def plain_as_text(found: Iterable[PlainValues]) -> list[str]:
-    """Return a line for each field that holds values that are no envelopes."""
+    """Return a line for each field that holds values that no run moves, and why."""
     return [
         f"{each.field} in {in_schema(each.schema)}{each.database!r}: {each.values:,} values, each "
-        f"{each.cause}: stored before the field was encrypted, or damaged. They were not moved, "
-        "and cannot be read."
+        f"{each.cause}: {_why_not_moved(each)} They were not moved, and cannot be read."
         for each in found
     ]
+
+
+def _why_not_moved(found: PlainValues) -> str:
+    if isinstance(found, UnknownValues):
+        return "restore its row from a backup of the keys before the key is rotated again."
+    return "stored before the field was encrypted, or damaged."
 
 
 def run_as_text(done: RotationRun) -> str:

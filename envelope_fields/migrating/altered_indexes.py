@@ -8,15 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from django.apps import AppConfig, apps as installed_apps
+from django.apps import apps as installed_apps
 from django.db import connections
 from django.db.migrations import AlterField, Migration, RenameField
 from django.db.migrations.loader import MigrationLoader
 from django.db.models.constants import LOOKUP_SEP
-from django.db.models.signals import pre_migrate
 
 from envelope_fields.databases.tables import has_rows
-from envelope_fields.fields.index.declaration import successor
 from envelope_fields.fields.index.macs import is_index
 from envelope_fields.fields.index.normalizers import find_normalizer
 from envelope_fields.fields.index.sources import type_name
@@ -25,27 +23,14 @@ from envelope_fields.migrating.plan import Plan, is_encrypted
 from envelope_fields.models import IndexState
 
 
-def connect(app: AppConfig) -> None:
-    """Look at each plan before it is run."""
-    pre_migrate.connect(_look, sender=app, dispatch_uid="envelope_fields.altered_indexes")
-
-
 @dataclass(frozen=True, slots=True)
 class _Alteration:
-    """A field that a plan alters.
-
-    Attributes:
-        operation: what alters it.
-        model: the one that has it at present.
-        becomes: the field that it becomes.
-        renamed: the present name of each field that the plan renames in the model, by the one that
-            it gets.
-    """
+    """A field that a plan alters."""
 
     operation: AlterField
-    model: Any
+    model: Any  # that has it at present
     becomes: Any
-    renamed: dict[str, str]
+    renamed: dict[str, str]  # by the names that fields of the model get, those that they have
 
     @property
     def label(self) -> str:
@@ -53,14 +38,14 @@ class _Alteration:
         return f"{self.model._meta.label_lower}.{self.operation.name}".lower()
 
 
-def _look(*, using: str, plan: Plan | None = None, apps: Any = installed_apps, **_: Any) -> None:
+def look(*, using: str, plan: Plan | None = None, apps: Any = installed_apps, **_: Any) -> None:
+    """Look at a plan before it is run."""
     known = known_indexes()
     labels = {label for label, row in known.items() if row.state != IndexState.RETIRED}
     if not labels:
         return
     for each in _alterations(plan or [], apps, using):
-        indexes = _indexes_of(each.model)
-        for index in indexes:
+        for index in filter(is_index, each.model._meta.local_fields):
             label = f"{each.model._meta.label_lower}.{index.name}".lower()
             if label not in labels or not has_rows(each.model, using):
                 continue
@@ -109,16 +94,8 @@ def _renamed(model_name: str, app_label: str, plan: Plan) -> dict[str, str]:
     )
 
 
-def _indexes_of(model: Any) -> list[Any]:
-    return [field for field in model._meta.local_fields if is_index(field)]
-
-
 def _refuse_other_values(altered: _Alteration, was: Any) -> None:
-    """Raise if an index would be of something else, beside its old values.
-
-    Raises:
-        IndexInUse: it would.
-    """
+    """Raise `IndexInUse` if an index would be of something else, beside its old values."""
     becomes = altered.becomes
     if not is_index(becomes):
         return
@@ -127,7 +104,7 @@ def _refuse_other_values(altered: _Alteration, was: Any) -> None:
     if is_same and _decisive(was) == _decisive(becomes):
         return
     taken = {field.name for field in altered.model._meta.get_fields()}
-    line = successor(becomes, was.name, taken, replaces=is_same and was.scope == becomes.scope)
+    line = becomes.successor(was.name, taken, replaces=is_same and was.scope == becomes.scope)
     raise IndexInUse(
         f"{altered.operation.describe()}: the blind index {altered.label} has values of how it was "
         "declared before, which would neither be found nor kept unique. Put that back, and add an "
@@ -136,11 +113,7 @@ def _refuse_other_values(altered: _Alteration, was: Any) -> None:
 
 
 def _refuse_other_type(altered: _Alteration, index: Any) -> None:
-    """Raise if a field would be of another type that an index is made of.
-
-    Raises:
-        IndexInUse: it would.
-    """
+    """Raise `IndexInUse` if a field would be of another type that an index is made of."""
     operation, becomes = altered.operation, altered.becomes
     name = altered.renamed.get(operation.name, operation.name)
     for source in index.sources:

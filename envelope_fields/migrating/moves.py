@@ -5,22 +5,21 @@ encrypted one, which may be the only one that has them. And one that is added la
 is read from there already, is filled at once.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from django.apps import AppConfig
 from django.db import DatabaseError, connections, router
-from django.db.migrations import AddField, AlterField, RemoveField, SeparateDatabaseAndState
+from django.db.migrations import AddField, AlterField, RemoveField
 from django.db.migrations.state import ProjectState
 from django.db.models import Model
-from django.db.models.signals import pre_migrate
 
 from envelope_fields.databases import database
 from envelope_fields.databases.errors import says_no_column, says_no_table
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.keyring.conversions import conversions_now
-from envelope_fields.migrating.plan import Plan, state_without
+from envelope_fields.migrating.plan import Plan, done_to, refuse_within, run_within, states_before
 from envelope_fields.models import ColumnPhase
 
 _UNDER_WAY = frozenset(ColumnPhase) - {ColumnPhase.CLEAR, ColumnPhase.ONLY}
@@ -32,11 +31,6 @@ class ValuesWouldBeLost(EnvelopeError):
     """A migration would drop a column that has the values of a field that moves."""
 
 
-def connect(app: AppConfig) -> None:
-    """Look at each plan before it is run."""
-    pre_migrate.connect(_look, sender=app, dispatch_uid="envelope_fields.moves")
-
-
 def fill_late_columns_by(fill: Callable[[type[Model], str, ColumnPhase, str], None]) -> None:
     """Have a function encrypt what is in clear in the table of a column that is added late.
 
@@ -46,11 +40,12 @@ def fill_late_columns_by(fill: Callable[[type[Model], str, ColumnPhase, str], No
     _filling.append(fill)
 
 
-def _look(*, using: str, plan: Plan | None = None, **_: Any) -> None:
+def look(*, using: str, plan: Plan | None = None, **_: Any) -> None:
+    """Look at a plan before it is run."""
     for migration, backwards in plan or []:
-        for operation in _flat(migration.operations):
-            if isinstance(operation, AddField) and _converts(operation.field):
-                _fill_if_late(operation, backwards)
+        for operation in done_to("database_operations", migration.operations):
+            if not backwards and isinstance(operation, AddField) and _converts(operation.field):
+                _fill_if_late(operation)
     found = list(_drops(plan or [], using))
     refusals = [refusal for drop in found if (refusal := drop.refusal(using))]
     if refusals:
@@ -59,45 +54,32 @@ def _look(*, using: str, plan: Plan | None = None, **_: Any) -> None:
         drop.look_again()
 
 
-def _fill_if_late(operation: AddField, backwards: bool) -> None:
-    vars(operation).pop("database_forwards", None)  # a plan was run before in this process
-    if backwards:
-        return
-    run = operation.database_forwards
-
-    def run_and_fill(
+def _fill_if_late(operation: AddField) -> None:
+    @contextmanager
+    def filled_after(
         app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
-    ) -> None:
-        run(app_label, schema_editor, from_state, to_state)
+    ) -> Iterator[None]:
+        yield
         using = schema_editor.connection.alias
         model = to_state.apps.get_model(app_label, operation.model_name)
-        if not schema_editor.collect_sql and router.allow_migrate_model(using, model):
+        if router.allow_migrate_model(using, model):
             phase = conversions_now().phase(model._meta.label, operation.name)
-            if phase.reads_new:
-                for fill in _filling:
-                    fill(model, operation.name, phase, using)
+            for fill in _filling if phase.reads_new else ():
+                fill(model, operation.name, phase, using)
 
-    vars(operation)["database_forwards"] = run_and_fill  # of this one alone
+    run_within(operation, "database_forwards", filled_after)
 
 
 @dataclass(frozen=True, slots=True)
 class _Drop:
-    """An operation that drops one of the two columns of a field, or has it read alone.
-
-    Attributes:
-        operation: the operation.
-        backwards: whether it is run backwards, and drops the encrypted column.
-        label, name: of the model, and of the encrypted field.
-        table: the name of the table.
-        old, new: the names of its columns.
-    """
+    """An operation that drops one of the two columns of a field, or has it read alone."""
 
     operation: Any
-    backwards: bool
-    label: str
-    name: str
+    backwards: bool  # and so it drops the encrypted column
+    label: str  # of the model
+    name: str  # of the encrypted field
     table: str
-    old: str
+    old: str  # the names of its columns
     new: str
 
     def refusal(self, using: str) -> str:
@@ -164,51 +146,28 @@ class _Drop:
 
     def look_again(self) -> None:
         """Have a migration look right before it drops the column in clear."""
-        operation = self.operation
-        vars(operation).pop("database_forwards", None)  # a plan was run before in this process
-        if self.backwards:
-            return
-        run = operation.database_forwards
-
-        def look_and_run(
-            app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
-        ) -> None:
-            if not schema_editor.collect_sql:
-                refusal = self.refusal(schema_editor.connection.alias)
-                if refusal:
-                    raise ValuesWouldBeLost(refusal)
-            run(app_label, schema_editor, from_state, to_state)
-
-        operation.database_forwards = look_and_run  # of this one alone
+        if not self.backwards:
+            refuse_within(self.operation, "database_forwards", self.refusal, ValuesWouldBeLost)
 
 
 def _drops(plan: Plan, using: str) -> Iterator[_Drop]:
-    operations = [each for migration, _ in plan for each in _flat(migration.operations)]
     backwards = bool(plan) and plan[0][1]
+    operations = (
+        each
+        for migration, _ in plan
+        for each in done_to("database_operations", migration.operations)
+    )
     if not any(_may_drop(each, backwards) for each in operations):
         return  # before anything is read
-    migrations = [migration for migration, _ in plan]
-    state = state_without(migrations, using)
-    for migration in reversed(migrations) if backwards else migrations:
-        for operation in migration.operations:
-            for each in _flat([operation]):
-                yield from _drop(each, migration.app_label, state, backwards, using)
-            operation.state_forwards(migration.app_label, state)
+    for app_label, operation, state in states_before(plan, using):
+        for each in done_to("database_operations", [operation]):
+            yield from _drop(each, app_label, state, backwards, using)
 
 
 def _may_drop(operation: Any, backwards: bool) -> bool:
     if backwards:
         return isinstance(operation, AddField) and _converts(operation.field) is not None
     return isinstance(operation, RemoveField | AlterField)
-
-
-def _flat(operations: Iterable[Any]) -> Iterator[Any]:
-    """Yield what is done to the database."""
-    for operation in operations:
-        if isinstance(operation, SeparateDatabaseAndState):
-            yield from _flat(operation.database_operations)
-        else:
-            yield operation
 
 
 def _drop(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,13 +14,14 @@ from django.db.migrations import AlterField, Migration, RunSQL, SeparateDatabase
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
-from django.db.models import Field
 
 from envelope_fields.fields.encrypted import EncryptedFieldMixin
 
 Plan = list[tuple[Migration, bool]]
-_Fields = dict[str, Any]  # by name
-_Models = dict[tuple[str, str], _Fields]  # by app label and lower-cased name
+# Given what `database_forwards` is given.
+Around = Callable[[str, Any, ProjectState, ProjectState], AbstractContextManager[None]]
+_Models = dict[tuple[str, str], dict[str, Any]]  # fields by app label, lower-cased name, and name
+_ByPath = dict["FieldPath", Any]  # fields
 
 
 class FieldPath(NamedTuple):
@@ -38,19 +41,14 @@ class Column:
 
 
 class Conversion(NamedTuple):
-    """An operation that makes a plain field encrypted, or the other way, as it would be run.
-
-    Attributes:
-        at: where the state has the field when the operation is run.
-        before, after: the fields of its migration, as if it went forwards.
-    """
+    """An operation that makes a plain field encrypted, or the other way, as it would be run."""
 
     migration: Migration
     operation: Operation
     column: Column
-    at: FieldPath
-    before: Field[Any, Any]
-    after: Field[Any, Any]
+    at: FieldPath  # where the state has the field when the operation is run
+    before: Any  # the fields of its migration, as if it went forwards
+    after: Any
     backwards: bool
 
     @property
@@ -59,12 +57,12 @@ class Conversion(NamedTuple):
         return self.column.last if self.backwards else self.column.first
 
     @property
-    def was(self) -> Field[Any, Any]:
+    def was(self) -> Any:
         """The field that it makes another one of."""
         return self.after if self.backwards else self.before
 
     @property
-    def becomes(self) -> Field[Any, Any]:
+    def becomes(self) -> Any:
         """The field that it makes of the other one."""
         return self.before if self.backwards else self.after
 
@@ -78,8 +76,7 @@ def conversions(plan: Plan, using: str) -> list[Conversion]:
     """Return the conversions that a plan, forwards or backwards, would run in a database."""
     if not any(_may_alter(migration.operations) for migration, _ in plan):
         return []  # before anything is read
-    backwards = plan[0][1]
-    migrations = [migration for migration, _ in plan]
+    backwards, migrations = plan[0][1], [migration for migration, _ in plan]
     walk = _Walk(state_without(migrations, using), backwards)
     for migration in reversed(migrations) if backwards else migrations:
         for operation in migration.operations:
@@ -115,6 +112,84 @@ def state_without(migrations: list[Migration], using: str) -> ProjectState:
     return loader.project_state(sorted(applied - skipped))
 
 
+def done_to(part: str, operations: Iterable[Any]) -> Iterator[Any]:
+    """Yield operations one by one, also those inside others.
+
+    Args:
+        part: `database_operations` or `state_operations`: what they are done to.
+        operations: those of a migration.
+    """
+    for operation in operations:
+        if isinstance(operation, SeparateDatabaseAndState):
+            yield from done_to(part, getattr(operation, part))
+        else:
+            yield operation
+
+
+def states_before(plan: Plan, using: str) -> Iterator[tuple[str, Any, ProjectState]]:
+    """Yield the app of each operation, it, and the state that it finds when it goes forwards.
+
+    Those of a plan that goes backwards come as if it did not. The state is the same object each
+    time.
+    """
+    migrations, backwards = [migration for migration, _ in plan], plan[0][1]
+    state = state_without(migrations, using)
+    for migration in reversed(migrations) if backwards else migrations:
+        for operation in migration.operations:
+            yield migration.app_label, operation, state
+            operation.state_forwards(migration.app_label, state)
+
+
+def run_within(operation: Any, method: str, around: Around) -> None:
+    """Have an operation be run inside of a context, unless its SQL is only collected."""
+    run = getattr(operation, method)  # or what that is run by
+
+    def run_inside(
+        app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
+    ) -> None:
+        given = app_label, schema_editor, from_state, to_state
+        with nullcontext() if schema_editor.collect_sql else around(*given):
+            run(*given)
+
+    vars(operation)[method] = run_inside  # of this one alone
+
+
+def refuse_within(
+    operation: Any, method: str, refusal: Callable[[str], str], error: type[Exception]
+) -> None:
+    """Have an operation be refused right before it runs.
+
+    Args:
+        operation, method: as for `run_within`.
+        refusal: returns why, given the alias of a database, or nothing.
+        error: what is raised then.
+    """
+
+    @contextmanager
+    def looked_before(app_label: str, schema_editor: Any, *_: ProjectState) -> Iterator[None]:
+        why = refusal(schema_editor.connection.alias)
+        if why:
+            raise error(why)
+        yield
+
+    run_within(operation, method, looked_before)
+
+
+def run_as_they_are(*, plan: Plan | None = None, **_: Any) -> None:
+    """Undo that of all operations of a plan: one that was run before in this process had them."""
+    for operation in _with_those_inside(each for one, _ in plan or [] for each in one.operations):
+        for method in ("database_forwards", "database_backwards"):
+            vars(operation).pop(method, None)
+
+
+def _with_those_inside(operations: Iterable[Any]) -> Iterator[Any]:
+    for operation in operations:
+        yield operation
+        if isinstance(operation, SeparateDatabaseAndState):
+            inside = (operation.database_operations, operation.state_operations)
+            yield from _with_those_inside(itertools.chain(*inside))
+
+
 class _Walk:
     """Runs the operations of a plan on a state, and keeps up with where columns are.
 
@@ -126,7 +201,7 @@ class _Walk:
         self._state = state
         self._backwards = backwards
         self._models = _models(state)
-        self.columns = {path: Column(first=path) for path, _ in _field_paths(self._models)}
+        self.columns = {path: Column(first=path) for path in _by_path(self._models)}
         self.found: list[Conversion] = []
 
     def follow(self, operation: Any, migration: Migration, app_label: str) -> None:
@@ -156,11 +231,7 @@ class _Walk:
         database.state_forwards(app_label, inner._state)
 
     def _note_conversions(
-        self,
-        operation: Operation,
-        migration: Migration,
-        before: dict[FieldPath, Field[Any, Any]],
-        after: dict[FieldPath, Field[Any, Any]],
+        self, operation: Operation, migration: Migration, before: _ByPath, after: _ByPath
     ) -> None:
         for path in before.keys() & after.keys():
             was, becomes = before[path], after[path]
@@ -170,9 +241,7 @@ class _Walk:
                     Conversion(migration, operation, column, path, was, becomes, self._backwards)
                 )
 
-    def _rename(
-        self, before: dict[FieldPath, Field[Any, Any]], after: dict[FieldPath, Field[Any, Any]]
-    ) -> None:
+    def _rename(self, before: _ByPath, after: _ByPath) -> None:
         """Move columns to their new paths.
 
         Where the field or its model is renamed, the field's object stays; where it is altered, its
@@ -201,28 +270,26 @@ def _models(state: ProjectState) -> _Models:
     return {key: dict(model.fields) for key, model in state.models.items()}
 
 
-def _changed(
-    before: _Models, after: _Models
-) -> tuple[dict[FieldPath, Field[Any, Any]], dict[FieldPath, Field[Any, Any]]]:
+def _changed(before: _Models, after: _Models) -> tuple[_ByPath, _ByPath]:
     """Return the fields, before and after, of the models that differ."""
     same = {key for key in before.keys() & after.keys() if _is_same(before[key], after[key])}
-    return (
-        dict(_field_paths({key: fields for key, fields in before.items() if key not in same})),
-        dict(_field_paths({key: fields for key, fields in after.items() if key not in same})),
-    )
+    return _by_path(before, same), _by_path(after, same)
 
 
-def _is_same(before: _Fields, after: _Fields) -> bool:
+def _is_same(before: dict[str, Any], after: dict[str, Any]) -> bool:
     """Whether the fields are the same objects; what a field is equal to says less."""
     return before.keys() == after.keys() and all(
         field is after[name] for name, field in before.items()
     )
 
 
-def _field_paths(models: _Models) -> Iterator[tuple[FieldPath, Field[Any, Any]]]:
-    for (app_label, model_name), fields in models.items():
-        for name, field in fields.items():
-            yield FieldPath(app_label, model_name, name), field
+def _by_path(models: _Models, without: Collection[tuple[str, str]] = ()) -> _ByPath:
+    return {
+        FieldPath(*key, name): field
+        for key, fields in models.items()
+        if key not in without
+        for name, field in fields.items()
+    }
 
 
 def is_encrypted(field: Any) -> bool:

@@ -20,13 +20,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from django.apps import AppConfig, apps as installed_apps
+from django.apps import apps as installed_apps
 from django.core.exceptions import FieldDoesNotExist
 from django.db import connections, router
-from django.db.migrations import AlterField, Migration
+from django.db.migrations import AlterField
 from django.db.migrations.state import ProjectState
-from django.db.models import Field
-from django.db.models.signals import pre_migrate
 
 from envelope_fields.census import CensusRow, NotCounted, census, not_counted
 from envelope_fields.census.columns import Column
@@ -38,7 +36,14 @@ from envelope_fields.conf import configuration
 from envelope_fields.databases.tables import count_values, count_with_history, lacks_cast
 from envelope_fields.exceptions import EnvelopeError, documentation_page
 from envelope_fields.keyring.conversions import conversions_now
-from envelope_fields.migrating.plan import Conversion, FieldPath, Plan, conversions, is_encrypted
+from envelope_fields.migrating.plan import (
+    Conversion,
+    FieldPath,
+    Plan,
+    conversions,
+    is_encrypted,
+    run_within,
+)
 from envelope_fields.models import MasterKey, MasterKeyVersion
 
 _HOW_TO = documentation_page("how-to/encrypt-an-existing-column")
@@ -55,18 +60,13 @@ class KeysInUse(EnvelopeError):
     """Migrating back would drop keys that stored values are under."""
 
 
-def connect(app: AppConfig) -> None:
-    """Look at each plan before it is run."""
-    for refuse in (_refuse_to_drop_keys, _refuse_conversions):
-        pre_migrate.connect(refuse, sender=app, dispatch_uid=f"envelope_fields.{refuse.__name__}")
-
-
 # -- Columns that would become encrypted, or plain -------------------------------------------------
 
 
-def _refuse_conversions(
+def refuse_conversions(
     *, using: str, plan: Plan | None = None, apps: Any = installed_apps, **_: Any
 ) -> None:
+    """Look at a plan before it is run."""
     found = conversions(plan or [], using)
     refusals = [_refusal_beforehand(conversion, apps, using) for conversion in found]
     if any(refusals):
@@ -80,35 +80,27 @@ def _refusal_beforehand(conversion: Conversion, apps: Any, using: str) -> str:
     # An operation of the project's own may convert what is in the column.
     if path is None or not isinstance(conversion.operation, AlterField):
         return ""
-    field = apps.get_model(path.app_label, path.model_name)._meta.get_field(path.field_name)
     # The types are those that the column will have by then.
-    return _refusal(conversion, field, conversion.was, conversion.becomes, using)
+    return _refusal(conversion, _field_at(path, apps), conversion.was, conversion.becomes, using)
 
 
 def _look_again(conversion: Conversion) -> None:
     """Have the operation look before it runs: no signal is sent between migrations."""
-    operation = conversion.operation
-    for method in ("database_forwards", "database_backwards"):
-        vars(operation).pop(method, None)  # a plan that was run before in this process was here too
     # Django reverses an AlterField by running it forwards.
-    alters = isinstance(operation, AlterField)
-    method = "database_backwards" if conversion.backwards and not alters else "database_forwards"
-    run = getattr(operation, method)
+    alters = isinstance(conversion.operation, AlterField)
 
-    def look_and_run(
-        app_label: str, schema_editor: Any, from_state: ProjectState, to_state: ProjectState
-    ) -> None:
-        if schema_editor.collect_sql:
-            run(app_label, schema_editor, from_state, to_state)
-            return
+    @contextmanager
+    def looking(app_label: str, schema_editor: Any, *states: ProjectState) -> Iterator[None]:
+        # One that is made to spare locks may not come to the schema editor, others only there.
         if alters:
-            was, becomes = (_field_at(conversion.at, state) for state in (from_state, to_state))
+            was, becomes = (_field_at(conversion.at, each.apps) for each in states)
             _raise_refusal(conversion, was, becomes, schema_editor)
-        # One that is made to spare locks may not come to the schema editor, and others only there.
         with nullcontext() if alters else _looking(schema_editor, conversion):
-            run(app_label, schema_editor, from_state, to_state)
+            yield
 
-    setattr(operation, method, look_and_run)  # of this one alone
+    backwards = conversion.backwards and not alters
+    method = "database_backwards" if backwards else "database_forwards"
+    run_within(conversion.operation, method, looking)
 
 
 @contextmanager
@@ -130,27 +122,17 @@ def _looking(schema_editor: Any, conversion: Conversion) -> Iterator[None]:
         del schema_editor.alter_field
 
 
-def _raise_refusal(
-    conversion: Conversion, was: Field[Any, Any], becomes: Field[Any, Any], schema_editor: Any
-) -> None:
+def _raise_refusal(conversion: Conversion, was: Any, becomes: Any, schema_editor: Any) -> None:
     refusal = _refusal(conversion, was, was, becomes, schema_editor.connection.alias)
     if refusal:
         raise ConversionRefused(refusal)
 
 
-def _field_at(path: FieldPath, state: ProjectState) -> Field[Any, Any]:
-    model = state.apps.get_model(path.app_label, path.model_name)
-    field: Field[Any, Any] = model._meta.get_field(path.field_name)
-    return field
+def _field_at(path: FieldPath, apps: Any) -> Any:
+    return apps.get_model(path.app_label, path.model_name)._meta.get_field(path.field_name)
 
 
-def _refusal(
-    conversion: Conversion,
-    field: Field[Any, Any],
-    was: Field[Any, Any],
-    becomes: Field[Any, Any],
-    using: str,
-) -> str:
+def _refusal(conversion: Conversion, field: Any, was: Any, becomes: Any, using: str) -> str:
     """Return why a conversion is refused, or nothing."""
     if not conversion.operation.allow_migrate_model(using, field.model):
         return ""
@@ -158,7 +140,7 @@ def _refusal(
     is_to_be = "an encrypted field" if conversion.encrypts else "a field that is not encrypted"
     would = f"{direction} {conversion.migration} would make {field} {is_to_be}, and"
     count = count_values(field.model, field.name, using)
-    if count and not remain_readable(conversion, field, was, becomes, using):
+    if count and not _remain_readable(conversion, field, was, becomes, using):
         stay = "unencrypted" if conversion.encrypts else "encrypted"
         return (
             f"{would} leave its {count} values in the database {using!r} {stay}: none could "
@@ -175,7 +157,7 @@ def _refusal(
     return ""
 
 
-def _of_the_past(field: Field[Any, Any], using: str) -> str:
+def _of_the_past(field: Any, using: str) -> str:
     if not count_with_history(field.model, using):
         return ""
     return " Its table keeps rows of the past, which count, too; DELETE HISTORY removes these."
@@ -184,12 +166,17 @@ def _of_the_past(field: Field[Any, Any], using: str) -> str:
 # -- The tables of keys ----------------------------------------------------------------------------
 
 
-def _refuse_to_drop_keys(*, using: str, plan: Plan | None = None, **_: Any) -> None:
-    if not any(backwards and _makes_them(migration) for migration, backwards in plan or []):
+def refuse_to_drop_keys(*, using: str, plan: Plan | None = None, **_: Any) -> None:
+    """Look at a plan before it is run."""
+    ours = MasterKeyVersion._meta.app_label
+    if not any(
+        backwards and migration.initial and migration.app_label == ours
+        for migration, backwards in plan or []
+    ):
         return
     if using != configuration().database or not router.allow_migrate_model(using, MasterKeyVersion):
         return
-    there = _values_under_keys()
+    there = _values_text(census(), _copies(), undeclared())
     if there:
         raise KeysInUse(
             f"Reversing the first migration of envelope_fields would drop the keys of {using!r}, "
@@ -222,10 +209,6 @@ def _is_emptied(found: CensusRow | TextCopies, tables: Iterable[str]) -> bool:
     return found.schema is None and installed_apps.get_model(found.model)._meta.db_table in tables
 
 
-def _values_under_keys() -> str:
-    return _values_text(census(), _copies(), undeclared())
-
-
 def _copies() -> list[TextCopies]:
     return text_copies(version.version_id for version in key_versions())
 
@@ -242,38 +225,23 @@ def _values_text(
     return ", ".join([*counted, *map(str, copies), *map(str, unseen)])
 
 
-def _makes_them(migration: Migration) -> bool:
-    return migration.app_label == MasterKeyVersion._meta.app_label and bool(migration.initial)
-
-
 # -- Values that stay, since the field reads what another package has stored -----------------------
 
 # No migration has the readers, so they are those of the field as it is declared today.
 
 
-def remain_readable(
-    conversion: Conversion,
-    field: Field[Any, Any],
-    was: Field[Any, Any],
-    becomes: Field[Any, Any],
-    using: str,
+def _remain_readable(
+    conversion: Conversion, field: Any, was: Any, becomes: Any, using: str
 ) -> bool:
-    """Whether every value of a column that becomes encrypted is in a format that it reads.
-
-    Args:
-        conversion: what makes it encrypted.
-        field: the field, of a model with its table.
-        was, becomes: the fields of the migration; the bytes stay the same.
-        using: the database.
-
-    Raises:
-        CensusFailed: the values could not be counted, or not all of them.
-    """
+    """Whether every value of a column that becomes encrypted is in a format that it reads."""
     connection = connections[using]
     if not conversion.encrypts or was.db_type(connection) != becomes.db_type(connection):
         return False
     installed = _installed(conversion)
-    if not getattr(installed, "legacy", ()) or _is_over(installed):
+    if not getattr(installed, "legacy", ()):
+        return False
+    # Not as it is cached with keys: their tables may be made by the same plan.
+    if (installed.model._meta.label, installed.name) in conversions_now().finished:
         return False
     quote = connection.ops.quote_name
     column = Column(
@@ -287,13 +255,6 @@ def _installed(conversion: Conversion) -> Any:
     """Return the field as it is declared today; None where it is not found."""
     path = conversion.column.last or conversion.at
     try:
-        return installed_apps.get_model(path.app_label, path.model_name)._meta.get_field(
-            path.field_name
-        )
+        return _field_at(path, installed_apps)
     except (LookupError, FieldDoesNotExist):
         return None
-
-
-def _is_over(field: Any) -> bool:
-    # Not as it is cached with keys: their tables may be made by the same plan.
-    return (field.model._meta.label, field.name) in conversions_now().finished

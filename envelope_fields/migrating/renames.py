@@ -1,41 +1,77 @@
-"""Fields that move keep their names until they are done: the phase of a field is found by them.
+"""Fields under conversion that get another name: how far one is, is found by its name.
 
-Under another name it would be `clear` again. What is encrypted alone would be read as NULL and
-written over, and what is written would be in clear.
+A field that moves beside a column in clear keeps its name until it is done. Under another one it
+would be `clear` again: what is encrypted alone would be read as NULL and written over, and what is
+written would be in clear.
+
+Other conversions go with the names of their fields. Of a field under another one, what another
+package has stored would be read again after the conversion was finished.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from contextlib import contextmanager
+from copy import copy
+from typing import Any, NamedTuple
 
-from django.apps import AppConfig
+from django.db import connections, router, transaction
 from django.db.migrations import DeleteModel, RenameField, RenameModel, SeparateDatabaseAndState
 from django.db.migrations.state import ProjectState
-from django.db.models.signals import pre_migrate
 
+from envelope_fields import audit
+from envelope_fields.conf import configuration
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.keyring.conversions import conversions_now
-from envelope_fields.migrating.plan import Plan, state_without
-from envelope_fields.models import ColumnPhase
+from envelope_fields.lifecycle.operations import Operation
+from envelope_fields.migrating.plan import Plan, done_to, run_within, states_before
+from envelope_fields.models import ColumnConversion, ColumnPhase
+from envelope_fields.policy import APPLICATION
 
 
 class PhaseWouldBeLost(EnvelopeError):
     """A migration would rename a field that moves, or its model."""
 
 
-def connect(app: AppConfig) -> None:
-    """Look at each plan before it is run."""
-    pre_migrate.connect(_look, sender=app, dispatch_uid="envelope_fields.renames")
+class _Name(NamedTuple):
+    """A field, or all fields of a model, where none is named."""
+
+    model: str
+    field: str | None
 
 
-def _look(*, using: str, plan: Plan | None = None, **_: Any) -> None:
+class _Rename(NamedTuple):
+    """An operation that changes a name, and how it does so forwards."""
+
+    operation: Any
+    before: _Name
+    after: _Name
+
+
+def _renames(operation: Any) -> Iterator[_Rename]:
+    """Yield what changes names; a model that goes from the state alone goes to another app."""
+    in_state = isinstance(operation, SeparateDatabaseAndState)
+    for each in done_to("state_operations", [operation]):
+        if isinstance(each, RenameField):
+            names = (_Name(each.model_name, name) for name in (each.old_name, each.new_name))
+            yield _Rename(each, *names)
+        elif isinstance(each, RenameModel):
+            yield _Rename(each, _Name(each.old_name, None), _Name(each.new_name, None))
+        elif in_state and isinstance(each, DeleteModel):
+            yield _Rename(each, *[_Name(each.name, None)] * 2)
+
+
+# -- Fields that move ------------------------------------------------------------------------------
+
+
+def refuse(*, using: str, plan: Plan | None = None, **_: Any) -> None:
+    """Look at a plan before it is run, and refuse it where it renames what moves."""
     refusals = list(_refusals(plan or [], using))
     if refusals:
         raise PhaseWouldBeLost("\n".join(refusals))
 
 
 def _refusals(plan: Plan, using: str) -> Iterator[str]:
-    migrations = [migration for migration, _ in plan]
-    if not any(each for one in migrations for each in _renames(one.operations)):
+    operations = (each for migration, _ in plan for each in migration.operations)
+    if not any(True for operation in operations for _ in _renames(operation)):
         return
     known = conversions_now()
     for label, name, operation in _renamed(plan, using):
@@ -50,46 +86,89 @@ def _refusals(plan: Plan, using: str) -> Iterator[str]:
 
 def _renamed(plan: Plan, using: str) -> Iterator[tuple[str, str, Any]]:
     """Yield the model and the name of each field with `converts=` that gets others, and by what."""
-    migrations, backwards = [migration for migration, _ in plan], plan[0][1]
-    state = state_without(migrations, using)
-    for migration in reversed(migrations) if backwards else migrations:
-        app_label = migration.app_label
-        for operation in migration.operations:
-            if not backwards:
-                yield from _moving(operation, app_label, state, backwards)
+    backwards = plan[0][1]
+    for app_label, operation, state in states_before(plan, using):
+        found = list(_renames(operation))
+        if found and backwards:
+            state = state.clone()
             operation.state_forwards(app_label, state)
-            if backwards:
-                yield from _moving(operation, app_label, state, backwards)
+        for rename in found:
+            now = rename.after if backwards else rename.before
+            model = state.models.get((app_label, now.model.lower()))
+            if model is None:
+                continue
+            for name, field in model.fields.items():
+                if getattr(field, "converts", None) and now.field in (None, name):
+                    yield f"{app_label}.{model.name}", name, rename.operation
 
 
-def _moving(
-    operation: Any, app_label: str, state: ProjectState, backwards: bool
-) -> Iterator[tuple[str, str, Any]]:
-    for each in _renames([operation]):
-        model_name, field_name = _names(each, backwards)
-        model = state.models.get((app_label, model_name.lower()))
-        if model is None:
-            continue
-        for name, field in model.fields.items():
-            if getattr(field, "converts", None) and field_name in (None, name):
-                yield f"{app_label}.{model.name}", name, each
+# -- Other conversions -----------------------------------------------------------------------------
 
 
-def _names(operation: Any, backwards: bool) -> tuple[str, str | None]:
-    """Return the name of the model, and of the field where one is renamed, as they are now."""
-    if isinstance(operation, RenameField):
-        return operation.model_name, operation.new_name if backwards else operation.old_name
-    if isinstance(operation, RenameModel):
-        return operation.new_name if backwards else operation.old_name, None
-    return operation.name, None
+def carry_conversions(*, using: str, plan: Plan | None = None, **_: Any) -> None:
+    """Have what is known of conversions be renamed together with their fields."""
+    renaming = [
+        (operation, found, migration.app_label, backwards)
+        for migration, backwards in plan or []
+        for operation in migration.operations
+        if (found := [each for each in _renames(operation) if each.before != each.after])
+    ]
+    if renaming and conversions_now().any():
+        for each in renaming:
+            _carry_with(*each)
 
 
-def _renames(operations: Any, *, in_state: bool = False) -> Iterator[Any]:
-    """Yield what changes names; a model that goes from the state alone goes to another app."""
-    for operation in operations:
-        if isinstance(operation, SeparateDatabaseAndState):
-            yield from _renames(operation.state_operations, in_state=True)
-        elif isinstance(operation, RenameField | RenameModel) or (
-            in_state and isinstance(operation, DeleteModel)
-        ):
-            yield operation
+def _carry_with(operation: Any, renames: list[_Rename], app: str, backwards: bool) -> None:
+    @contextmanager
+    def carried_after(app_label: str, schema_editor: Any, *_: ProjectState) -> Iterator[None]:
+        yield
+        using = schema_editor.connection.alias
+        if router.allow_migrate(using, app_label):
+            for _, before, after in reversed(renames) if backwards else renames:
+                _carry(app, *((after, before) if backwards else (before, after)), using)
+
+    run_within(operation, "database_backwards" if backwards else "database_forwards", carried_after)
+
+
+class _DropOld:
+    """Drops what is known under a name that is gone, once the migration is committed.
+
+    Where keys have a database of their own, it may be rolled back without what is done there.
+    """
+
+    def __init__(self, pk: int) -> None:
+        self.pk = pk
+
+    def __call__(self) -> None:
+        ColumnConversion.objects.using(configuration().database).filter(pk=self.pk).delete()
+
+
+def _carry(app: str, before: _Name, after: _Name, migrated: str) -> None:
+    """Have what is known of conversions be known by another name, too; and by that alone later."""
+    using, hooks = configuration().database, connections[migrated].run_on_commit
+    gone = {hook.pk for _, hook, *_ in hooks if isinstance(hook, _DropOld)}
+    rows = ColumnConversion.objects.using(using).filter(model__iexact=f"{app}.{before.model}")
+    rows = rows if before.field is None else rows.filter(field=before.field)
+    for row in rows.exclude(pk__in=gone):
+        with audit.prepared(using), transaction.atomic(using=using):
+            _name(row, app, after, using)
+        transaction.on_commit(_DropOld(row.pk), using=migrated)
+
+
+def _name(row: ColumnConversion, app: str, after: _Name, using: str) -> None:
+    named = copy(row)
+    named.pk, named._state.adding = None, True
+    if after.field is None:
+        named.model = f"{app}.{after.model}"
+    else:
+        named.field = after.field
+    rows = ColumnConversion.objects.using(using).filter(model=named.model, field=named.field)
+    rows.delete()  # of a field that had this name before
+    named.save(using=using, force_insert=True)
+    audit.record(
+        Operation.RENAME_CONVERSION,
+        actor=APPLICATION,
+        using=using,
+        before={"field": f"{row.model}.{row.field}"},
+        after={"field": f"{named.model}.{named.field}"},
+    )

@@ -9,6 +9,7 @@ from envelope_fields.models.audit import (
     AuditOutcome,
     KeyUse,
 )
+from envelope_fields.models.choices import KeyManager, KeyState, KeyUsage
 from envelope_fields.models.conversions import (
     ColumnConversion,
     ColumnPhase,
@@ -23,9 +24,6 @@ from envelope_fields.models.keys import (
     OVERWRITTEN,
     FurtherWrap,
     KeyCacheBound,
-    KeyManager,
-    KeyState,
-    KeyUsage,
     MasterKey,
     MasterKeyVersion,
     VersionIdField,

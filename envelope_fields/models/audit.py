@@ -76,17 +76,6 @@ def _refuse_loss(*, instance: models.Model, **_: Any) -> None:
     raise AuditChainProtected(instance)
 
 
-def protect(model: type[models.Model]) -> None:
-    """Refuse to save rows of a model that are there, and to delete any."""
-    pre_save.connect(_refuse_change, sender=model, dispatch_uid="envelope_fields.append_only")
-    pre_delete.connect(_refuse_deletion, sender=model, dispatch_uid="envelope_fields.append_only")
-
-
-def keep(model: type[models.Model]) -> None:
-    """Refuse to delete rows of a model that the trail could not go on without."""
-    pre_delete.connect(_refuse_loss, sender=model, dispatch_uid="envelope_fields.append_only")
-
-
 class AuditOutcome(models.TextChoices):
     """How an act ended."""
 
@@ -224,6 +213,8 @@ class KeyUse(models.Model):
         return f"{self.version}, {self.day}: {self.action} {self.uses}"
 
 
-protect(AuditEvent)
-keep(AuditHead)
-keep(AuditKey)
+_UID = "envelope_fields.append_only"
+pre_save.connect(_refuse_change, sender=AuditEvent, dispatch_uid=_UID)
+pre_delete.connect(_refuse_deletion, sender=AuditEvent, dispatch_uid=_UID)
+pre_delete.connect(_refuse_loss, sender=AuditHead, dispatch_uid=_UID)  # no trail goes on without
+pre_delete.connect(_refuse_loss, sender=AuditKey, dispatch_uid=_UID)

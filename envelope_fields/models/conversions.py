@@ -8,17 +8,18 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from envelope_fields.models.choices import StoredChoices
 from envelope_fields.models.key_changes import KeyRowQuerySet, announce_saved
 
 
-class ConversionKind(models.TextChoices):
+class ConversionKind(StoredChoices):
     """Where the values of a conversion are."""
 
     LEGACY = "legacy", _("in the same column")  # in another package's format
     COLUMN = "column", _("from a column beside it")  # in clear; see `ColumnPhase`
 
 
-class ColumnPhase(models.TextChoices):
+class ColumnPhase(StoredChoices):
     """What is read and written of a field that takes the place of a column in clear.
 
     A conversion goes through them in this order, and back from each but the last. It begins with

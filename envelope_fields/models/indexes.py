@@ -11,6 +11,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from envelope_fields.models.choices import StoredChoices
 from envelope_fields.models.key_changes import KeyRowQuerySet, protect
 from envelope_fields.models.keys import MasterKey, MasterKeyVersion
 
@@ -19,7 +20,7 @@ NORMALIZER_NAME_LENGTH = 200
 FINGERPRINT_LENGTH = 32
 
 
-class IndexState(models.TextChoices):
+class IndexState(StoredChoices):
     """How far a blind index is."""
 
     FILLING = "filling", _("filling")  # every process writes it, and none asks it
@@ -116,7 +117,6 @@ class BlindIndexKey(models.Model):
 
     @property
     def made_id(self) -> bytes:
-        """What it is known by while it is not committed."""
         return made_id(self.name, bytes(self.version.version_id))
 
 

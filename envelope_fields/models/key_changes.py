@@ -79,8 +79,8 @@ def announce(using: str, version_ids: Iterable[bytes] = ()) -> None:
     """Say that key rows were changed on the connection `using`, making these new versions."""
     _forget()
     connection = connections[using]
-    change = KeyChange(version_ids, index=len(_callbacks(connection)))
-    transaction.on_commit(change, using=using)
+    change = KeyChange(version_ids, index=len(connection.run_on_commit))
+    _call_at_commit(change, connection)
     if _callback(change, connection) is None:
         return  # it is committed
     for version_id in change.version_ids:
@@ -90,9 +90,15 @@ def announce(using: str, version_ids: Iterable[bytes] = ()) -> None:
 def announce_users(using: str) -> None:
     """Say that users or their groups were changed on the connection `using`."""
     _forget_users()
-    connection = connections[using]
+    _call_at_commit(UsersChange(), connections[using])
+
+
+def _call_at_commit(change: Callable[[], None], connection: BaseDatabaseWrapper) -> None:
     if connection.in_atomic_block or connection.get_autocommit():
-        transaction.on_commit(UsersChange(), using=using)
+        transaction.on_commit(change, using=connection.alias)
+    else:  # Django refuses a hook there, and a rollback drops it all the same
+        hooks: list[Any] = connection.run_on_commit
+        hooks.append((set(connection.savepoint_ids), change, False))
 
 
 def announce_new_user() -> None:
@@ -119,7 +125,7 @@ def uncommitted() -> KeyChange | None:
 
     Under no lock, so that a signal handler may ask, too, whatever it has interrupted.
     """
-    callbacks = _callbacks(connections[configuration().database])
+    callbacks = connections[configuration().database].run_on_commit
     return next((each for _, each, *_ in callbacks if isinstance(each, KeyChange)), None)
 
 
@@ -132,7 +138,7 @@ def maker_of(version_id: bytes) -> KeyChange | None:
 
 def users_uncommitted(using: str) -> bool:
     """Whether this thread's connection `using` has changed users or groups in its transaction."""
-    callbacks = _callbacks(connections[using])
+    callbacks = connections[using].run_on_commit
     return any(isinstance(callback, UsersChange) for _, callback, *_ in callbacks)
 
 
@@ -158,13 +164,9 @@ def _callback(change: KeyChange | None, connection: BaseDatabaseWrapper) -> Any:
     """Return the callback that a change is, with its savepoints; None where it is one no more."""
     if change is None:
         return None
-    callbacks = _callbacks(connection)
+    callbacks = connection.run_on_commit
     expected = callbacks[change.index : change.index + 1]
     return next((each for each in chain(expected, callbacks) if each[1] is change), None)
-
-
-def _callbacks(connection: BaseDatabaseWrapper) -> list[Any]:
-    return connection.run_on_commit
 
 
 def _forget() -> None:

@@ -14,6 +14,8 @@ from django.utils.translation import gettext_lazy as _
 from envelope_fields.conf import WRAPPING_KEY_ID_LENGTH
 from envelope_fields.conf.backends import ROOT_KEY_NAME_LENGTH
 from envelope_fields.databases import database_of
+from envelope_fields.exceptions import MasterKeyNotFound
+from envelope_fields.models.choices import KeyManager, KeyState, KeyUsage
 from envelope_fields.models.key_changes import KeyRowQuerySet, keep, protect
 
 PRINCIPAL_TYPE_LENGTH = 100
@@ -22,31 +24,9 @@ DEFAULT_ALIAS = "default"
 _SHORTEST_PERIOD, _LONGEST_PERIOD = 90, 2560  # days; KMS: RotationPeriodInDays
 
 
-class KeyState(models.TextChoices):
-    """The states of a master key and of each of its versions, as KMS names them."""
-
-    ENABLED = "enabled", _("enabled")
-    DISABLED = "disabled", _("disabled")
-    PENDING_DELETION = "pending_deletion", _("pending deletion")
-    DESTROYED = "destroyed", _("destroyed")
-
-
-class KeyUsage(models.TextChoices):
-    """What the material of a master key is for; it is bound into the wrapping (KMS KeyUsage)."""
-
-    ENCRYPT_DECRYPT = "encrypt_decrypt", _("encrypt and decrypt")
-    GENERATE_VERIFY_MAC = "generate_verify_mac", _("generate and verify MACs")
-
-
-class KeyManager(models.TextChoices):
-    """Whose a master key is (KMS: KeyManager).
-
-    One that the application manages serves all who have access to the application, as an
-    AWS-managed key serves its service. One of a customer serves the grantees of its grants.
-    """
-
-    APPLICATION = "application", _("the application")
-    CUSTOMER = "customer", _("a customer")
+def stored_bytes(value: object) -> bytes:
+    """Return the bytes in a binary column; none where it holds something else, as on SQLite."""
+    return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else b""
 
 
 class VersionIdField(models.BinaryField):  # type: ignore[type-arg]
@@ -64,12 +44,15 @@ class VersionIdField(models.BinaryField):  # type: ignore[type-arg]
     def db_type(self, connection: BaseDatabaseWrapper) -> str | None:
         return database_of(connection).indexed_bytes(8) or super().db_type(connection)
 
+    def from_db_value(self, value: Any, *_: Any) -> bytes | None:
+        return None if value is None else stored_bytes(value)
+
 
 class MasterKey(models.Model):
     """A key that wraps data keys, under an alias that fields name (KMS: key and alias in one)."""
 
     id = models.UUIDField(_("id"), primary_key=True, default=uuid.uuid4, editable=False)
-    alias = models.CharField(  # noqa: DJ001 - empty is no alias, and only NULL may repeat
+    alias = models.CharField(  # noqa: DJ001 - empty is not an alias, and only NULL may repeat
         _("alias"),
         max_length=200,
         unique=True,
@@ -131,7 +114,7 @@ class MasterKey(models.Model):
         editable=False,
         help_text=_("Whether fields that name its alias may write under it."),
     )
-    root_key = models.CharField(  # noqa: DJ001 - empty is no name
+    root_key = models.CharField(  # noqa: DJ001 - empty is not a name
         _("root key"),
         max_length=ROOT_KEY_NAME_LENGTH,
         null=True,
@@ -183,7 +166,17 @@ class MasterKey(models.Model):
         # Never from a replica, which may not have heard of it yet.
         versions = self.versions.using(self._state.db)
         opened = versions.filter(opened_at__isnull=False).order_by("-number").first()
-        return opened or versions.order_by("number")[0]
+        first = opened or versions.order_by("number").first()
+        if first is None:
+            raise self.without_versions()
+        return first
+
+    def without_versions(self) -> MasterKeyNotFound:
+        """Return the error for a key that has no version any more: none is made without."""
+        return MasterKeyNotFound(
+            f"The master key {self} has no version in the database {self._state.db!r}: the rows "
+            "are gone. Restore them from a backup of the keys."
+        )
 
 
 OVERWRITTEN = b""  # what wrapped material is replaced by when it is destroyed

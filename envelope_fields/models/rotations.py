@@ -7,10 +7,11 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from envelope_fields.models.choices import StoredChoices
 from envelope_fields.models.keys import PRINCIPAL_ID_LENGTH, PRINCIPAL_TYPE_LENGTH, MasterKey
 
 
-class RotationKind(models.TextChoices):
+class RotationKind(StoredChoices):
     """What becomes of a value."""
 
     REWRAP = "rewrap", _("rewrap")  # the same data key under the current version
@@ -23,7 +24,7 @@ class RotationKind(models.TextChoices):
     VERIFY_INDEX = "verify_index", _("index verification")  # its blind index is compared
 
 
-class RotationState(models.TextChoices):
+class RotationState(StoredChoices):
     """How far a run is."""
 
     PENDING = "pending", _("pending")  # no process works on it yet

@@ -1,22 +1,19 @@
-"""Who may do what with a key: one decider, and one authorization of the keyring.
+"""Who may do what with a key: one decider, for acts on keys and for values.
 
 `principals` are on whose behalf a key is used, and which is bound to code; `requests` counts what
 is in flight, and knows where each came from; `users` are asked of the database, and their changes
-notified; `data` is what is known of keys, grants and users; `decisions` are made on it; and by its
-`authorization` the keyring reads and writes values. `attempts` are what is decided about, and
-listeners are notified of those that are refused.
+notified; `data` is what is known of keys, grants and users, and `decisions` are made on it.
+`attempts` are what is decided about, and listeners are notified of those that are refused.
 """
 
-from envelope_fields.policy.attempts import DATA_ACTIONS, Action, Attempt, Denial, notify, on_denied
-from envelope_fields.policy.authorization import KeyVersionState, check_state as authorize
+from envelope_fields.policy.attempts import Action, Attempt, Denial, notify, on_denied
+from envelope_fields.policy.data import KeyVersionState
 from envelope_fields.policy.decisions import (
     CREATE_KEY,
     allowed_actions,
     allowed_on_each,
     keys_open_to,
     require,
-    require_application,
-    require_creator,
     require_on_each,
 )
 from envelope_fields.policy.principals import (
@@ -35,7 +32,6 @@ __all__ = [
     "ANONYMOUS",
     "APPLICATION",
     "CREATE_KEY",
-    "DATA_ACTIONS",
     "UNBOUND",
     "Action",
     "Attempt",
@@ -47,7 +43,6 @@ __all__ = [
     "acting_as",
     "allowed_actions",
     "allowed_on_each",
-    "authorize",
     "current_principal",
     "keys_open_to",
     "notify",
@@ -55,7 +50,5 @@ __all__ = [
     "origin",
     "principal_of",
     "require",
-    "require_application",
-    "require_creator",
     "require_on_each",
 ]

@@ -8,7 +8,8 @@ from uuid import UUID
 from django.db.models import TextChoices
 from django.utils.translation import gettext_lazy as _
 
-from envelope_fields.policy.principals import Principal
+from envelope_fields.exceptions import KeyAccessDenied
+from envelope_fields.policy.principals import ANONYMOUS, APPLICATION, Principal
 
 
 class Action(TextChoices):
@@ -31,16 +32,10 @@ class Action(TextChoices):
 
 
 # What is done with data under a key, as opposed to what is done with the key.
-DATA_ACTIONS = frozenset(
-    {
-        Action.ENCRYPT,
-        Action.DECRYPT,
-        Action.GENERATE_DATA_KEY,
-        Action.RE_ENCRYPT,
-        Action.GENERATE_MAC,
-        Action.VERIFY_MAC,
-    }
-)
+DATA_ACTIONS = frozenset({
+    Action.ENCRYPT, Action.DECRYPT, Action.GENERATE_DATA_KEY, Action.RE_ENCRYPT,
+    Action.GENERATE_MAC, Action.VERIFY_MAC,
+})  # fmt: skip
 
 # What users may do without a grant where a key is managed by the application: in AWS, too, users
 # with access to an account may use and see the keys that AWS manages in it.
@@ -48,19 +43,12 @@ OPEN_ACTIONS = DATA_ACTIONS | {Action.DESCRIBE}
 
 
 class Attempt(NamedTuple):
-    """What a principal wants to do, with which key, and where.
+    """What a principal wants to do, with which key, and where."""
 
-    Attributes:
-        action: an `Action`, or the name of an act that no grant allows, such as `create_key`.
-        key_id: the master key; None where there is none yet.
-        key_alias: its alias; None if it has none any more.
-        field_path: `app.model.field`, for the value of a field; else empty.
-    """
-
-    action: Action | str
-    key_id: UUID | None
-    key_alias: str | None
-    field_path: str = ""
+    action: Action | str  # such as `create_key`, where it is an act that no grant allows
+    key_id: UUID | None  # None where there is no key yet
+    key_alias: str | None  # None if it has none any more
+    field_path: str = ""  # `app.model.field`, for the value of a field
 
     def denied_to(self, principal: Principal) -> "Denial":
         return Denial(principal, *self)
@@ -81,6 +69,24 @@ class Denial:
     key_alias: str | None
     field_path: str = ""
 
+    def refused(self, advice: str = "") -> KeyAccessDenied:
+        """Return the error for it, with the way out.
+
+        Anonymous is not told the key; the log and the trail have it.
+        """
+        what = str(self)
+        if self.principal == ANONYMOUS:
+            where = f" values of {self.field_path}" if self.field_path else " with this key"
+            what = f"anonymous may not {self.action}{where}"
+        return KeyAccessDenied(f"{what}. {advice or self._advice()}")
+
+    def _advice(self) -> str:
+        if self.principal == APPLICATION:
+            return "The key says that the application may not use it; a user with a grant may."
+        if self.principal == ANONYMOUS:
+            return "Log in as a user who has a grant."
+        return "It takes a grant on the key: `python manage.py grant_key`, or the admin."
+
     def __str__(self) -> str:
         key = repr(self.key_alias) if self.key_alias else str(self.key_id or "")
         key = f"master key {key}".rstrip()
@@ -98,7 +104,8 @@ def on_denied(listener: Listener) -> None:
         _listeners.append(listener)
 
 
-def notify(denial: Denial) -> None:
-    """Notify the listeners."""
+def notify(denial: Denial) -> Denial:
+    """Notify the listeners, and return it."""
     for listener in _listeners:
         listener(denial)
+    return denial

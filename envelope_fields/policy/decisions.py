@@ -1,7 +1,7 @@
 """Decisions: whether a principal may do something with a key.
 
-What is asked for, for buttons, pages and lists, is not recorded; an operation asks again, under its
-lock.
+For values, they are made on what is known already. What is asked for, for buttons, pages and lists,
+is not recorded; an operation asks again, under its lock.
 """
 
 from collections.abc import Collection, Iterable
@@ -15,9 +15,9 @@ from django.utils import timezone
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import KeyAccessDenied
 from envelope_fields.models import KeyGrant, KeyManager, MasterKey
-from envelope_fields.policy import data, principals
+from envelope_fields.policy import data, principals, users
 from envelope_fields.policy.attempts import DATA_ACTIONS, OPEN_ACTIONS, Action, Attempt, notify
-from envelope_fields.policy.data import KeyPolicy, PolicyData
+from envelope_fields.policy.data import KeyPolicy, KeyVersionState, PolicyData
 from envelope_fields.policy.principals import ANONYMOUS, APPLICATION, UNBOUND, Principal
 
 CREATE_KEY = "create_key"  # no grant names it: there is no key yet that could have one
@@ -32,11 +32,7 @@ class Verdict(Enum):
 
 
 def acting_principal(attempt: Attempt, actor: Any = None) -> Principal:
-    """Return the principal who wants to do something.
-
-    Args:
-        attempt: what it is.
-        actor: the user on whose behalf; None is the principal that is bound to this code.
+    """Return the principal who wants to do something; None is who is bound to this code.
 
     Raises:
         KeyAccessDenied: the code is unbound where it must not be; listeners were notified.
@@ -64,7 +60,7 @@ def verdict(
     Raises:
         MasterKeyUnusable: users or grants could not be read.
     """
-    if attempt.action in DATA_ACTIONS and policy.managed_by == KeyManager.APPLICATION:
+    if attempt.action in DATA_ACTIONS and policy.serves_everybody:
         return Verdict.ALLOWED
     if principal == APPLICATION:
         may = policy.application_use or attempt.action not in DATA_ACTIONS
@@ -74,7 +70,7 @@ def verdict(
     person = known.person(principal)
     if not person.is_active:
         return Verdict.REFUSED
-    if attempt.action in OPEN_ACTIONS and policy.managed_by == KeyManager.APPLICATION:
+    if attempt.action in OPEN_ACTIONS and policy.serves_everybody:
         return Verdict.ALLOWED
     if person.is_superuser and configuration().superusers_bypass_policy:
         return Verdict.ALLOWED
@@ -84,18 +80,7 @@ def verdict(
 def require(action: Action, key: MasterKey, actor: Any = None, *, using: str) -> Principal:
     """Return the principal of a management act, if it may do that with a key.
 
-    What is asked is read anew, so call it inside of the act's transaction.
-
-    Args:
-        action: the action.
-        key: the row of the key, locked.
-        actor: the user on whose behalf it is done; None is the bound principal.
-        using: the database of the keys.
-
-    Raises:
-        KeyAccessDenied: it may not; listeners were notified.
-        MasterKeyUnusable: users or grants could not be read.
-        TypeError: the actor is neither a user nor a principal.
+    Args and errors are those of `require_on_each`.
     """
     return require_on_each(action, [key], actor, using=using)
 
@@ -109,11 +94,15 @@ def require_on_each(
     who may: the application, and active users.
 
     Args:
-        action, actor, using: as for `require`.
-        keys: the rows of the keys, locked.
+        action: the action.
+        keys: the rows of the keys, locked: what is asked is read anew, in the act's transaction.
+        actor: the user on whose behalf it is done; None is the bound principal.
+        using: the database of the keys.
 
     Raises:
-        KeyAccessDenied, MasterKeyUnusable, TypeError: as `require` does.
+        KeyAccessDenied: it may not; listeners were notified.
+        MasterKeyUnusable: users or grants could not be read.
+        TypeError: the actor is neither a user nor a principal.
     """
     attempts = [(Attempt(action, key.pk, key.alias), KeyPolicy.of(key)) for key in keys]
     if not attempts:
@@ -122,22 +111,14 @@ def require_on_each(
     principal = acting_principal(attempts[0][0], actor)
     for attempt, policy in attempts:
         if verdict(attempt, principal, policy, known, using) is Verdict.REFUSED:
-            notify(attempt.denied_to(principal))
-            raise denied(attempt, principal)
+            raise notify(attempt.denied_to(principal)).refused()
     return principal
 
 
 def require_creator(alias: str, actor: Any = None) -> Principal:
-    """Return the principal who makes a key: the application, or an active user.
+    """Return the principal who makes a key of an alias: the application, or an active user.
 
-    Args:
-        alias: of the key.
-        actor: the user on whose behalf it is made; None is the bound principal.
-
-    Raises:
-        KeyAccessDenied: any other; listeners were notified.
-        MasterKeyUnusable: the user could not be read.
-        TypeError: the actor is neither a user nor a principal.
+    Errors are those of `require_on_each`.
     """
     advice = "The application makes keys, and users who are logged in."
     return _require_known(Attempt(CREATE_KEY, None, alias), actor, advice)
@@ -148,58 +129,26 @@ def _require_known(attempt: Attempt, actor: Any, advice: str) -> Principal:
     principal = acting_principal(attempt, actor)
     if principal == APPLICATION or data.known_person(principal).is_active:
         return principal
-    notify(denial := attempt.denied_to(principal))
-    raise KeyAccessDenied(f"{denial}. {advice}")
+    raise KeyAccessDenied(f"{notify(attempt.denied_to(principal))}. {advice}")
 
 
 def require_application(action: str, key: MasterKey, actor: Any = None) -> Principal:
-    """Return the principal of an act that no grant allows, if it is the application.
+    """Return the principal of a named act that no grant allows, if it is the application.
 
-    Args:
-        action: the name of the act.
-        key: the row of the key.
-        actor: the user on whose behalf it is done; None is the bound principal.
-
-    Raises:
-        KeyAccessDenied: it is any other; listeners were notified.
-        TypeError: the actor is neither a user nor a principal.
+    Errors are those of `require_on_each`.
     """
     attempt = Attempt(action, key.pk, key.alias)
     principal = acting_principal(attempt, actor)
     if principal == APPLICATION:
         return principal
-    notify(attempt.denied_to(principal))
-    raise KeyAccessDenied(
-        f"{_text(attempt, principal)}. Only the application does: run the command on its behalf."
-    )
-
-
-def denied(attempt: Attempt, principal: Principal) -> KeyAccessDenied:
-    """Return the error for what is refused, with the way out.
-
-    Anonymous is not told the key; the log and the trail have it.
-    """
-    if principal == APPLICATION:
-        advice = "The key says that the application may not use it; a user with a grant may."
-    elif principal == ANONYMOUS:
-        advice = "Log in as a user who has a grant."
-    else:
-        advice = "It takes a grant on the key: `python manage.py grant_key`, or the admin."
-    return KeyAccessDenied(f"{_text(attempt, principal)}. {advice}")
-
-
-def _text(attempt: Attempt, principal: Principal) -> str:
-    """Say what is denied; not which key to anonymous, wherever the message is shown."""
-    if principal != ANONYMOUS:
-        return str(attempt.denied_to(principal))
-    where = f" values of {attempt.field_path}" if attempt.field_path else " with this key"
-    return f"anonymous may not {attempt.action}{where}"
+    advice = "Only the application does: run the command on its behalf."
+    raise notify(attempt.denied_to(principal)).refused(advice)
 
 
 def _granted(attempt: Attempt, principal: Principal, known: PolicyData, using: str) -> Verdict:
     best = Verdict.REFUSED
     for grant in known.grants(principal, attempt.key_id, using):
-        if attempt.action not in grant.actions or not _covers(grant.context, attempt.field_path):
+        if attempt.action not in grant.actions or not grant.covers(attempt.field_path):
             continue
         if grant.expires_at is None:
             return Verdict.ALLOWED
@@ -208,18 +157,10 @@ def _granted(attempt: Attempt, principal: Principal, known: PolicyData, using: s
     return best
 
 
-def _covers(context: str, field_path: str) -> bool:
-    """Whether a field path is in a context: itself, or the model or application that it is of."""
-    return not context or f"{field_path}.".startswith(f"{context}.")
-
-
 def allowed_actions(
     actions: Iterable[Action], key: MasterKey, actor: Any, *, using: str
 ) -> set[Action]:
-    """Return those of some actions that a user or principal may do with a key now.
-
-    Args and errors are those of `allowed_on_each`.
-    """
+    """Return what `allowed_on_each` does, for one key."""
     return allowed_on_each(actions, [key], actor, using=using)[key.pk]
 
 
@@ -229,12 +170,6 @@ def allowed_on_each(
     """Return those of some actions that a user or principal may do with each of some keys now.
 
     However many keys there are, it takes as many queries as for one.
-
-    Args:
-        actions: the actions in question.
-        keys: the rows of the keys.
-        actor: the user, or a principal.
-        using: the database of the keys.
 
     Raises:
         MasterKeyUnusable: users or grants could not be read.
@@ -254,16 +189,8 @@ def allowed_on_each(
 def keys_open_to(action: Action, actor: Any, *, using: str) -> Q:
     """Return the condition on master keys that a user or principal may do something with.
 
-    However many keys there are, it takes two queries to make.
-
-    Args:
-        action: the action, such as `DESCRIBE`.
-        actor: the user, or a principal.
-        using: the database of the keys.
-
-    Raises:
-        MasterKeyUnusable: the user could not be read.
-        TypeError: the actor is neither a user nor a principal.
+    However many keys there are, it takes two queries to make. Errors are those of
+    `allowed_on_each`.
     """
     principal, known = principals.principal_of(actor), PolicyData()
     if principal == APPLICATION:
@@ -284,3 +211,64 @@ def keys_open_to(action: Action, actor: Any, *, using: str) -> Q:
     }
     open_to_all = Q(managed_by=KeyManager.APPLICATION) if action in OPEN_ACTIONS else Q(pk__in=[])
     return Q(pk__in=ids) | open_to_all
+
+
+# -- Values ----------------------------------------------------------------------------------------
+
+
+def known_actor() -> str | None:
+    """Return what decisions about the actor of this code are kept under; None if they are not."""
+    actor = principals.bound_actor()
+    if actor is None or users.uncommitted():  # what may be rolled back is not kept
+        return None
+    try:
+        return actor.key if isinstance(actor, Principal) else actor.principal().key
+    except KeyAccessDenied:  # a user whom no grant can name: the decision says so
+        return None
+
+
+def foreseen(attempt: Attempt, policy: KeyPolicy, known: PolicyData, using: str) -> Verdict:
+    """Return whether the bound principal may do that; no denial is recorded.
+
+    Args and errors are those of `admit`.
+    """
+    if users.uncommitted():
+        return Verdict.FOR_NOW
+    return verdict(attempt, principals.current_principal(), policy, known, using)
+
+
+def admit(attempt: Attempt, policy: KeyPolicy, known: PolicyData, using: str) -> bool:
+    """Return if the bound principal may do that with data; and whether to keep that.
+
+    Args are those of `verdict`.
+
+    Raises:
+        KeyAccessDenied: the principal may not, or the code is unbound where it must not be.
+        MasterKeyUnusable: users or grants could not be read.
+    """
+    bound = principals.bound_actor() is not None
+    if bound and policy.serves_everybody:
+        return False  # without a look at who it is
+    principal = acting_principal(attempt)
+    in_doubt = users.uncommitted()
+    if in_doubt:
+        known = PolicyData()
+    answer = verdict(attempt, principal, policy, known, using)
+    if answer is Verdict.REFUSED:
+        if (principal, attempt) not in known.refused:
+            known.refused.add((principal, attempt))
+            notify(attempt.denied_to(principal))
+        raise attempt.denied_to(principal).refused()
+    return bound and not in_doubt and answer is Verdict.ALLOWED
+
+
+def may(action: Action, version: KeyVersionState) -> bool:
+    """Whether the principal who is bound to this code may do something with a key now.
+
+    Errors are those of `admit`, of code that is unbound.
+    """
+    using = configuration().database
+    attempt = Attempt(action, version.key_id, version.alias)
+    policy = data.key_policy(version.key_id, using)
+    answer = verdict(attempt, principals.current_principal(), policy, PolicyData(), using)
+    return answer is not Verdict.REFUSED

@@ -2,7 +2,8 @@
 
 A principal is bound to the context (PEP 567), so it is the right one under async, too. A new
 thread has a context of its own, in which none is bound, unless it is handed one:
-`copy_context().run(...)`.
+`copy_context().run(...)`. A process that is forked begins with the context of its parent, and may
+outlive what that was about.
 """
 
 from collections.abc import Callable
@@ -10,12 +11,13 @@ from contextlib import nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import wraps
-from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+from inspect import isasyncgenfunction, iscoroutine, iscoroutinefunction, isgeneratorfunction
 from typing import Any, Protocol, TypeVar
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
 
+from envelope_fields import forks
 from envelope_fields.conf import SETTING, configuration
 from envelope_fields.exceptions import KeyAccessDenied
 from envelope_fields.policy.requests import in_flight
@@ -103,6 +105,11 @@ _Bindings = tuple[Actor | None, _Entered]
 _entered: ContextVar[_Entered] = ContextVar("envelope_fields.bindings", default=())
 
 
+def _bind(actor: Actor | None, entered: _Entered) -> None:
+    _bound.set(actor)
+    _entered.set(entered)
+
+
 class acting_as:
     """Bind a principal to the code inside: `with acting_as(user):`, or as a decorator.
 
@@ -119,13 +126,24 @@ class acting_as:
         self.principal = principal_of(actor)
 
     def __enter__(self) -> Principal:
+        outside: _Bindings = bound_actor(), _entered.get()
         # Kept in the context: threads and tasks may be inside of one and the same object at once.
-        _entered.set((*_entered.get(), (self, bound_actor())))
-        _bound.set(self.principal)
+        try:
+            _bind(self.principal, (*outside[1], (self, outside[0])))
+        except BaseException:  # a signal handler has raised in between
+            _bind(*outside)
+            raise
         return self.principal
 
     def __exit__(self, *_: object) -> None:
         entered = _entered.get()
+        try:
+            self._leave(entered)
+        except BaseException:  # as above
+            self._leave(entered)
+            raise
+
+    def _leave(self, entered: _Entered) -> None:
         found = [index for index, (binding, _) in enumerate(entered) if binding is self]
         if not found:
             return  # a generator, left in another context: that one keeps whom it has
@@ -133,9 +151,8 @@ class acting_as:
         before = entered[found[-1]][1]
         if inner:  # a generator, left before what was entered after it
             inner = ((inner[0][0], before), *inner[1:])
-        else:
-            _bound.set(before)
-        _entered.set((*outer, *inner))
+            before = bound_actor()
+        _bind(before, (*outer, *inner))
 
     def __call__(self, function: _Function) -> _Function:
         """Decorate a function, sync or async."""
@@ -145,22 +162,24 @@ class acting_as:
                 "iterates would act as its principal. Bind the code that iterates over it."
             )
         principal = self.principal
-        decorated: Any
-        if iscoroutinefunction(function):
 
-            @wraps(function)
-            async def decorated(*args: Any, **kwargs: Any) -> Any:
-                with acting_as(principal):
-                    return await function(*args, **kwargs)
+        @wraps(function)
+        def decorated(*args: Any, **kwargs: Any) -> Any:
+            with acting_as(principal):
+                made = function(*args, **kwargs)
+            # It need not look like a coroutine function: see asgiref's `sync_to_async`.
+            return bound_to_it(made) if iscoroutine(made) else made
 
-        else:
+        @wraps(function)
+        async def awaited(*args: Any, **kwargs: Any) -> Any:
+            return await decorated(*args, **kwargs)
 
-            @wraps(function)
-            def decorated(*args: Any, **kwargs: Any) -> Any:
-                with acting_as(principal):
-                    return function(*args, **kwargs)
+        async def bound_to_it(coroutine: Any) -> Any:
+            with acting_as(principal):
+                return await coroutine
 
-        return decorated  # type: ignore[no-any-return]  # of the same type
+        made: Any = awaited if iscoroutinefunction(function) else decorated
+        return made  # type: ignore[no-any-return]  # of the same type
 
 
 class bound:
@@ -172,24 +191,48 @@ class bound:
 
     def __init__(self, actor: Actor | None) -> None:
         self._inside: _Bindings = (actor, ())
-        self._outside: _Bindings = (None, ())
+        self._outside: list[_Bindings] = []  # several: a step may close what it is a step of
 
     def __enter__(self) -> None:
-        self._outside = _bindings()
-        _bind(*self._inside)
+        outside: _Bindings = bound_actor(), _entered.get()
+        self._outside.append(outside)
+        try:
+            _bind(*self._inside)
+        except BaseException:  # as of `acting_as`
+            _bind(*self._outside.pop())
+            raise
 
     def __exit__(self, *_: object) -> None:
-        self._inside = _bindings()
-        _bind(*self._outside)
+        outside = self._outside[-1]
+        try:
+            self._inside = bound_actor(), _entered.get()
+            _bind(*outside)
+        except BaseException:
+            _bind(*outside)
+            raise
+        finally:
+            del self._outside[-1]
 
 
-def _bindings() -> _Bindings:
-    return bound_actor(), _entered.get()
+class _Forked:
+    """The actor in a process that was forked by code to which another one was bound.
+
+    A process of a pool is forked for the first user who needs it, and works for all later ones.
+    """
+
+    def principal(self) -> Principal:
+        raise KeyAccessDenied(
+            "This process was forked by code that acted for a user, and may work for others by "
+            "now. Say in it on whose behalf: with acting_as(user), or acting_as(APPLICATION)."
+        )
 
 
-def _bind(actor: Actor | None, entered: _Entered) -> None:
-    _bound.set(actor)
-    _entered.set(entered)
+def _after_fork() -> None:
+    if bound_actor() not in (None, APPLICATION):
+        _bind(_Forked(), ())
+
+
+forks.in_child(_after_fork)
 
 
 def application_by_default() -> Any:

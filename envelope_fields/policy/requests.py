@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
-from weakref import ref
+from weakref import WeakKeyDictionary, ref
 
+from asgiref.sync import SyncToAsync
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.signals import request_finished, request_started, setting_changed
 
@@ -42,6 +43,7 @@ def coming_from(where: Origin) -> Iterator[None]:
 
 
 _KEY = "envelope_fields.handling"  # in the WSGI environ or the ASGI scope
+_UID = "envelope_fields.requests"  # of our receivers
 
 # The ids of what is in flight. Every value that is read or written looks whether it is empty.
 in_flight: set[int] = set()
@@ -52,10 +54,7 @@ class Handling:
     """A request, from its start until it is over; at the latest until nothing refers to it."""
 
     def __init__(
-        self,
-        outer: "Handling | None" = None,
-        by_test_client: bool = False,
-        by_signal: bool = False,
+        self, outer: Any = None, by_test_client: bool = False, by_signal: bool = False
     ) -> None:
         self.by_test_client = by_test_client
         # Weak, like every reference of ours: a request whose end is not signalled must not last.
@@ -77,6 +76,10 @@ def _no_handling() -> None:
 
 
 _here: ContextVar[Any] = ContextVar("envelope_fields.handling", default=_no_handling)
+# Under ASGI, by what asgiref keeps the threads of a request by: both signals are sent in its
+# context, each in a task of its own, and the last one behind a view that still runs in a thread.
+_in_threads: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+_threads = SyncToAsync.thread_sensitive_context
 
 
 @contextmanager
@@ -111,8 +114,8 @@ def end_with(request: Any, response: Any) -> None:
 
 def count_requests() -> None:
     """Count requests by Django's signals, so that middlewares outside of ours are in them, too."""
-    request_started.connect(_started, dispatch_uid="envelope_fields.requests")
-    request_finished.connect(_finished, dispatch_uid="envelope_fields.requests")
+    request_started.connect(_started, dispatch_uid=_UID)
+    request_finished.connect(_finished, dispatch_uid=_UID)
 
 
 def _started(*, sender: Any = None, environ: Any = None, scope: Any = None, **_: Any) -> None:
@@ -121,17 +124,23 @@ def _started(*, sender: Any = None, environ: Any = None, scope: Any = None, **_:
     scope_or_meta = scope if environ is None else environ
     if scope_or_meta is not None:
         scope_or_meta[_KEY] = handling
+    threads = _threads.get(None)
+    if threads is not None:
+        _in_threads.setdefault(threads, ref(handling))
     _here.set(ref(handling))
 
 
 def _finished(*, sender: Any = None, **_: Any) -> None:
+    threads = _threads.get(None)
     handling = _here.get()()
+    if handling is None and threads is not None:
+        handling = _in_threads.get(threads, _no_handling)()
     if handling is not None:
         handling.end()
         _here.set(handling.outer)
-    elif len(_by_signal) == 1 and not _is_wsgi(sender):
-        # Under ASGI, of a request that did not come to our middleware. It is still counted
-        # itself, so if there is but one, it is that.
+    elif threads is None and len(_by_signal) == 1 and not _is_wsgi(sender):
+        # By the asynchronous test client, of a request that did not come to our middleware. It is
+        # still counted itself, so if there is but one, it is that.
         in_flight.difference_update(_by_signal)
         _by_signal.clear()
 
@@ -142,8 +151,8 @@ def _is_wsgi(handler: Any) -> bool:
 
 def _middleware_changed(*, setting: str, **_: Any) -> None:
     if setting == "MIDDLEWARE":  # what is loaded next connects again
-        request_started.disconnect(dispatch_uid="envelope_fields.requests")
-        request_finished.disconnect(dispatch_uid="envelope_fields.requests")
+        request_started.disconnect(dispatch_uid=_UID)
+        request_finished.disconnect(dispatch_uid=_UID)
 
 
-setting_changed.connect(_middleware_changed, dispatch_uid="envelope_fields.requests")
+setting_changed.connect(_middleware_changed, dispatch_uid=_UID)

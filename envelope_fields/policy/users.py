@@ -106,28 +106,23 @@ Execute = Callable[..., Any]
 
 
 class _Tables(NamedTuple):
-    """The tables of users and groups, lower-cased.
+    """The tables of users and groups, lower-cased."""
 
-    Attributes:
-        members: of groups and their members; each statement that writes there counts.
-        users: of users; several where they inherit columns.
-        columns: of `users`, those that decide; empty where whether a user is active is no column,
-            so that any column may.
-    """
-
-    members: tuple[str, ...]
-    users: tuple[str, ...]
+    members: tuple[str, ...]  # and groups: each statement that writes there counts
+    users: tuple[str, ...]  # several where they inherit columns
+    # Those of `users` that decide; empty where `is_active` is not a column, so that any column may.
     columns: tuple[str, ...]
 
     def are_written_by(self, statement: str) -> bool:
         """Whether a statement may change what the policy knows of users."""
-        if any(table in statement for table in self.members):
+        is_in = statement.__contains__
+        if any(map(is_in, self.members)):
             return True
-        if not any(table in statement for table in self.users):
+        if not any(map(is_in, self.users)):
             return False
-        if statement.startswith("insert") and not any(each in statement for each in _UPSERTS):
+        if statement.startswith("insert") and not any(map(is_in, _UPSERTS)):
             return False  # a signal notifies of a new user, and no decision has relied on them yet
-        decides = not self.columns or any(column in statement for column in self.columns)
+        decides = not self.columns or any(map(is_in, self.columns))
         return decides or not statement.startswith("update")
 
 
@@ -173,11 +168,8 @@ def _tables() -> _Tables:
     columns = tuple(name for name in _DECIDING if is_column(model, name))
     groups = group_model()
     membership = model._meta.get_field("groups").remote_field.through if groups else None
-    return _Tables(
-        _named(membership) + _named(groups),
-        _named(model),
-        columns if "is_active" in columns else (),
-    )
+    decide = columns if "is_active" in columns else ()
+    return _Tables(_named(membership) + _named(groups), _named(model), decide)
 
 
 def _named(model: type[Model] | None) -> tuple[str, ...]:

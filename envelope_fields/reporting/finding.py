@@ -81,10 +81,6 @@ class Found:
             self.look_into_frame(frame)
             frame = frame.f_back
 
-    def look_into_data(self, data: Any) -> None:
-        """Look into what a client has sent."""
-        self.look_into([data])
-
     def _note(self, named: dict[Any, Any]) -> None:
         for name, value in named.items():
             # What is posted is all data, which may be the name of a field, too.
@@ -96,18 +92,15 @@ class Found:
         kind = type(value)  # not isinstance(), for which a lazy object would be made
         if issubclass(kind, _SEQUENCES):
             self._note(dict(zip(getattr(kind, "_fields", ()), value, strict=False)))
-            return self._in_sequence(list(value))
+            inside = list(value)
+            if len(inside) == 3 and secrets.is_encrypted(inside[0]):
+                self.secrets.add(inside[2])  # field, model and value of an UPDATE
+            return inside
         if issubclass(kind, Mapping):
             items = dict(dict.items(value) if issubclass(kind, dict) else value.items())
             self._note(items)
             return items.values()
         return self._in_object(value, kind)
-
-    def _in_sequence(self, inside: list[Any]) -> list[Any]:
-        # Field, model and value of an UPDATE.
-        if len(inside) == 3 and secrets.is_encrypted(inside[0]):
-            self.secrets.add(inside[2])
-        return inside
 
     def _in_object(self, value: Any, kind: type) -> Iterable[Any]:
         held = secrets.attributes(value)

@@ -1,18 +1,33 @@
 """What a root key does, for those who write a backend."""
 
+import logging
+import os
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from hmac import compare_digest
-from typing import Any, ClassVar, Final, NamedTuple
+from threading import Lock
+from typing import Any, ClassVar, Final, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 from envelope_fields.crypto.buffers import KeyBuffer, random_buffer, wipe
 from envelope_fields.crypto.context import KeyVersionContext
-from envelope_fields.exceptions import EnvelopeError, RootKeyRefused, WrappedKeyAltered
+from envelope_fields.exceptions import (
+    EnvelopeError,
+    RootKeyRefused,
+    RootKeyUnavailable,
+    WrappedKeyAltered,
+)
+
+_Client = TypeVar("_Client")
+_Answer = TypeVar("_Answer")
+_logger = logging.getLogger("envelope_fields.root_keys")
 
 MATERIAL_BYTES: Final = 32
 # What a root key wraps to see whether it can: no master key has this id, so none is opened by it.
-PROBE: Final = KeyVersionContext(UUID(int=0), bytes(8), 0, "check")
+# Policies may ask for a usage, and they allow this one where they allow any.
+PROBE: Final = KeyVersionContext(UUID(int=0), bytes(8), 0, "encrypt_decrypt")
 
 
 class Wrapped(NamedTuple):
@@ -142,6 +157,76 @@ class RootKey(ABC):
         """Forget what a forked process must not share with its parent; called in the child."""
 
 
+class ServiceRootKey(RootKey, Generic[_Client]):
+    """A root key in a service, which a client asks that is made when it is first needed."""
+
+    asks_service: ClassVar = True
+    _client: tuple[int, _Client] | None = None
+
+    @abstractmethod
+    def _connect(self) -> _Client:
+        """Return a new client, with credentials that are read now."""
+
+    @abstractmethod
+    def _failure(self, error: Exception, about: Any) -> Exception:
+        """Return the error that a root key raises for one of the client's."""
+
+    def check(self) -> None:
+        check_round_trip(self)
+
+    def close(self) -> None:
+        """Let go of the client; a call that is under way keeps it until it has its answer."""
+        self._client = None
+
+    def after_fork(self) -> None:
+        self._client = None
+
+    def _connected(self) -> _Client:
+        client = self._client
+        if client is None or client[0] != os.getpid():
+            # Two threads may both make one, and each has its answer: no lock is held that a
+            # child could inherit, and no thread waits for credentials that another asks for.
+            client = self._client = (os.getpid(), self._connect())
+        return client[1]
+
+    def _ask(self, question: Callable[[], _Answer], about: Any = None) -> _Answer:
+        """Put a question; `_failure` is told what it is about, too."""
+        try:
+            return question()
+        except Exception as error:
+            failure = self._failure(error, about)
+        # Out of its reach: the error of a request holds the request, whose body is the material.
+        raise failure
+
+    def _altered(self) -> WrappedKeyAltered:
+        return WrappedKeyAltered(
+            f"{self} does not open this master key version: it is not the key that wrapped it, or "
+            "the row was altered"
+        )
+
+    def _unavailable(self, what: str) -> RootKeyUnavailable:
+        return RootKeyUnavailable(f"{self}: {what}. Try again")
+
+    def _unlisted(self, kind: str) -> RootKeyUnavailable:
+        _logger.warning("%s: an answer that is in no list: %s", self, kind)
+        return self._unavailable(f"an answer that is in no list ({kind})")
+
+
+@contextmanager
+def locked(lock: Lock, seconds: float, otherwise: str) -> Iterator[None]:
+    """Hold a lock that other threads may have for so many seconds.
+
+    Raises:
+        RootKeyUnavailable: one still has it; with the message `otherwise`.
+    """
+    if not lock.acquire(timeout=seconds):
+        raise RootKeyUnavailable(otherwise)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def with_digest(material: bytearray, context: KeyVersionContext) -> KeyBuffer:
     """Return material and what it is bound to as one object, for services that bind nothing.
 
@@ -170,17 +255,6 @@ def without_digest(joined: bytearray, context: KeyVersionContext) -> KeyBuffer:
             "what the root key opened is bound to another master key version: the row was altered"
         )
     return KeyBuffer(memoryview(joined)[:MATERIAL_BYTES])
-
-
-def seconds(timeout: Any) -> float:
-    """Return the option `timeout` as a number.
-
-    Raises:
-        ValueError: it is none, or not more than 0.
-    """
-    if isinstance(timeout, int | float) and not isinstance(timeout, bool) and timeout > 0:
-        return float(timeout)
-    raise ValueError("timeout is a number of seconds, more than 0")
 
 
 def check_round_trip(root_key: RootKey) -> None:

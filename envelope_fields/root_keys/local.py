@@ -13,7 +13,7 @@ from envelope_fields.crypto.buffers import KeyBuffer, random_buffer, wipe
 from envelope_fields.crypto.context import KeyVersionContext
 from envelope_fields.exceptions import WrappedKeyAltered
 from envelope_fields.root_keys.base import MATERIAL_BYTES, RootKey, Wrapped
-from envelope_fields.root_keys.files import read_private
+from envelope_fields.root_keys.options import read_private
 
 FORMAT: Final = b"\x01"
 NONCE_BYTES: Final = 24

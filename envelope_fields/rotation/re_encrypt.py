@@ -8,36 +8,29 @@ field's `key=` says, asked as for a write.
 from collections import Counter
 from collections.abc import Sequence
 
-from django.db.models import Model
-
 from envelope_fields.census.columns import Column
 from envelope_fields.crypto import envelope, format as layout
 from envelope_fields.crypto.envelope import UnwrapFailed, WrappingKey
 from envelope_fields.exceptions import EnvelopeError
-from envelope_fields.fields.keys import managed_by
-from envelope_fields.jobs.job import Change, Job, Key, Outcome, Stored, stops
+from envelope_fields.jobs.job import Change, Outcome, Stored, stops
 from envelope_fields.jobs.statements import statements
-from envelope_fields.keyring.transfer import Transfer
-from envelope_fields.models import DEFAULT_ALIAS
-from envelope_fields.rotation.rows import UNBOUND, BoundRows, RowNotLoaded, Rows
+from envelope_fields.rotation.rows import UNBOUND, RowsJob, starting_with
 
 
-class ReEncrypt(Job):
+class ReEncrypt(RowsJob):
     """Moves the values of a column; the plaintext is never decoded, and leaves no frame of ours.
 
     Arguments are those of `Rewrap`.
     """
 
+    replaces_heads = True
     replaces_payload = True
     reads_payloads = True
 
     def __init__(self, column: Column, *, about_one_key: bool = True) -> None:
-        field = column.encrypted_field
-        self._rows = BoundRows(column)
-        self._was_bound_otherwise = bool(field.previous_bindings)
-        self._transfer = Transfer(column.database, field.field_path, managed_by(field.key))
+        super().__init__(column)
+        self._was_bound_otherwise = bool(column.encrypted_field.previous_bindings)
         self._statements = statements(column)
-        self._aliases = RowAliases(column)
         self._about_one_key = about_one_key
 
     def process(self, stored: Sequence[Stored]) -> Outcome:
@@ -45,14 +38,13 @@ class ReEncrypt(Job):
         transfer.begin({value.version_id for value in stored})
         if self._about_one_key:
             transfer.check_key(stored[0].version_id)  # all would fail alike
-        aliases = self._aliases.of([value.key for value in stored])
-        transfer.prepare({alias for alias in aliases.values() if isinstance(alias, str)})
+        self._aliases.load([value.key for value in stored], transfer)
         to_move = []
         for value in stored:
             try:
                 if not self._about_one_key:
                     transfer.check_key(value.version_id)
-                to = transfer.wrapping_key(_alias(aliases[value.key]))
+                to = transfer.wrapping_key(self._aliases.of_row(value.key))
             except Exception as error:  # a key= of the project may raise anything
                 if self._stops(error) or (self._about_one_key and not self._aliases.differ):
                     raise
@@ -65,27 +57,17 @@ class ReEncrypt(Job):
         self._move(to_move, outcome)
         return outcome
 
-    @property
-    def locks_rows(self) -> bool:  # type: ignore[override]
-        return bool(self._rows)
-
-    def unmoved(self, changes: Sequence[Change]) -> Sequence[Change]:
-        return self._rows.unmoved(changes)
-
-    def may_still_write(self, since: float) -> bool:
-        return self._transfer.may_still_write(since)
-
     def _stops(self, error: Exception) -> bool:
         return stops(error, about_one_key=self._about_one_key)
 
     def _move(self, to_move: list[tuple[Stored, WrappingKey]], outcome: Outcome) -> None:
         keys = [value.key for value, _ in to_move]
         self._rows.load(keys)  # before the values, which are looked at by the heads from before
-        values = self._statements.values(keys) if keys else {}
+        values = self._statements.all_values(keys) if keys else {}
         opened_under = Counter[bytes]()
         for value, wrapping_key in to_move:
-            found = bytes(values.pop(value.key, None) or b"")
-            if not found.startswith(value.head):
+            found = starting_with(value.head, values[value.key]) or b""
+            if not found:
                 continue  # another transaction wrote it, or deleted it
             try:
                 new = self._re_encrypted(found, self._rows.contexts(value.key), wrapping_key)
@@ -118,53 +100,3 @@ class ReEncrypt(Job):
             finally:
                 del plaintext  # error reports show the variables of each frame
         raise UnwrapFailed("its data key does not open: altered, or moved here from another place")
-
-
-class RowAliases:
-    """The aliases that the rows of a column write under.
-
-    Attributes:
-        differ: whether each row has its own.
-    """
-
-    def __init__(self, column: Column) -> None:
-        self._rows = Rows(column)
-        self._key = column.encrypted_field.key
-        self._column = column
-        self.differ = callable(self._key)
-
-    def of(self, keys: Sequence[Key]) -> dict[Key, str | Exception]:
-        """Return the alias for each of some primary keys, or why it could not be asked for.
-
-        That is `RowNotLoaded`, `TypeError`, or what `key=` raises.
-        """
-        if not callable(self._key):
-            return dict.fromkeys(keys, DEFAULT_ALIAS if self._key is None else self._key)
-        # In the schema, since what the callable asks is there, too. All are asked at once, so
-        # that no other query goes there.
-        with self._column.found_by_name():
-            return self._asked(keys)
-
-    def _asked(self, keys: Sequence[Key]) -> dict[Key, str | Exception]:
-        rows, found = self._rows.of(keys), dict[Key, str | Exception]()
-        for key in keys:
-            try:
-                found[key] = self._alias_of(rows.get(key))
-            except Exception as error:  # a key= of the project may raise anything
-                found[key] = error
-        return found
-
-    def _alias_of(self, row: Model | None) -> str:
-        if row is None:
-            raise RowNotLoaded
-        assert callable(self._key)  # noqa: S101 - or it is not asked
-        chosen = self._key(row)
-        if not isinstance(chosen, str):
-            raise TypeError(f"key= returned {type(chosen).__name__} instead of an alias")
-        return chosen
-
-
-def _alias(found: str | Exception) -> str:
-    if isinstance(found, Exception):
-        raise found
-    return found

@@ -17,9 +17,10 @@ from envelope_fields.crypto.envelope import Rewrapper, UnwrapFailed
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.jobs.job import VERSION_ID, Change, Job, Outcome, Stored, stops
 from envelope_fields.jobs.statements import statements
+from envelope_fields.keyring.rows import rolled_back_with
 from envelope_fields.keyring.table import WRAPS_PER_PREFIX
 from envelope_fields.keyring.transfer import Transfer
-from envelope_fields.rotation.rows import UNBOUND, BoundRows
+from envelope_fields.rotation.rows import UNBOUND, BoundRows, starting_with
 
 _DERIVATION = slice(layout.DERIVATION_BYTES)
 _UNWRAP_FAILED = "its data key does not open: altered, or moved here from another place"
@@ -32,16 +33,10 @@ _Rewrap = Callable[..., bytes]  # given what `Rewrapper.rewrap` is given
 
 @dataclass(slots=True)
 class _Target:
-    """What the values of a key version are rewrapped by, or the error that each of them meets.
+    """What the values of a key version are rewrapped by, or the error that each of them meets."""
 
-    Attributes:
-        rewrapper: wraps their data keys; None where there is an error.
-        wraps: how many more of them may have its nonce prefix.
-        error: why they cannot be moved.
-    """
-
-    rewrapper: Rewrapper | None = None
-    wraps: float = 0
+    rewrapper: Rewrapper | None = None  # wraps their data keys
+    wraps: float = 0  # how many more of them may have its nonce prefix
     error: Exception | None = None
 
 
@@ -54,11 +49,14 @@ class Rewrap(Job):
             and one cannot be used, its values fail, and those under the others are moved.
     """
 
+    replaces_heads = True
+
     def __init__(self, column: Column, *, about_one_key: bool = True) -> None:
         field = column.encrypted_field
         # What is bound to a row has contexts of its own.
         self._contexts = (b"",) if field.is_bound else field.contexts
-        self._transfer = Transfer(column.database, field.field_path)
+        goes_with = rolled_back_with(field.model, column.database)
+        self._transfer = Transfer(goes_with, field.field_path)
         self._about_one_key = about_one_key
         self._first: Rewrapper | None = None  # of which all others are made
         self._targets: dict[bytes, _Target] = {}  # by the ids of versions
@@ -190,10 +188,10 @@ class RewrapInRows(Rewrap):
                 outcome.kept += 1
             else:
                 outcome.changes.append(Change(value.key, value.head, new))
-        # A row that another transaction has written since is none that failed.
-        still = self._statements.values([value.key for value, _ in failed]) if failed else {}
+        # A row that another transaction has written since has not failed.
+        still = self._statements.all_values([value.key for value, _ in failed]) if failed else {}
         for value, problem in failed:
-            if bytes(still.get(value.key) or b"").startswith(value.head):
+            if starting_with(value.head, still[value.key]):
                 outcome.fail(value, problem)
         return outcome
 

@@ -18,6 +18,7 @@ from envelope_fields.exceptions import MasterKeyNotFound
 from envelope_fields.jobs import job
 from envelope_fields.jobs.runs import key_ids_of
 from envelope_fields.keyring.conversions import is_finished
+from envelope_fields.keyring.rows import version_ids
 from envelope_fields.models import DEFAULT_ALIAS, MasterKey, RotationKind, RotationRun
 from envelope_fields.rotation.re_encrypt import ReEncrypt
 from envelope_fields.rotation.rewrap import Rewrap, RewrapInRows
@@ -138,21 +139,20 @@ def _refuse_unknown(numbers: Collection[int], versions: Sequence[KeyVersion]) ->
 
 @dataclass(frozen=True, slots=True)
 class PlainValues:
-    """The values of a field that are no envelopes, such as plaintext from before: none is moved.
+    """The values of a field that no run moves: no envelopes, such as plaintext from before."""
 
-    Attributes:
-        database: the alias in `DATABASES`.
-        schema: the schema of the table, as the census has it.
-        field: `app_label.Model.field`.
-        values: how many there are, at least 1.
-        cause: what they are.
-    """
-
-    database: str
-    schema: str | None
-    field: str
-    values: int
+    database: str  # the alias in `DATABASES`
+    schema: str | None  # as the census has it
+    field: str  # `app_label.Model.field`
+    values: int  # how many there are, at least 1
     cause: str = "not an envelope"
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownValues(PlainValues):
+    """Those under key versions whose rows are not there, as after keys were restored."""
+
+    cause: str = "under a key version that is not there"
 
 
 def register() -> None:
@@ -179,10 +179,9 @@ def keys_with_work(kind: str, fields: Iterable[str] = (), database: str = "") ->
         NoSuchField: no encrypted field has such a name.
         CensusFailed: a column could not be counted.
     """
-    columns = {
-        (str(column), column.database): column for column in declared_columns(fields, database)
-    }
-    rows = census(database=database or None)
+    declared = declared_columns(fields, database)
+    columns = {(str(column), column.database): column for column in declared}
+    rows = census(database=database or None)  # before the versions, so that each is known
     versions, found = _by_master_key(key_versions()), set()
     for row in rows:
         column = columns.get((f"{row.model}.{row.field}", row.database))
@@ -238,17 +237,28 @@ def declared_columns(fields: Iterable[str] = (), database: str = "") -> list[Col
 
 
 def plain_values(fields: Sequence[str] = (), database: str = "") -> list[PlainValues]:
-    """Count the values that are no envelopes; arguments are those of `start`.
+    """Count the values that no run moves; arguments are those of `start`.
 
     Raises:
         NoSuchField: no encrypted field has such a name.
         CensusFailed: a column could not be counted.
     """
-    return [
-        PlainValues(column.database, column.schema, str(column), group.values)
+    groups = [
+        (column, group)
         for column in chosen_columns(fields, database)
         for group in counted(column, history=False)
-        if group.version_id is None and not _is_converted(column, group)
+    ]
+    known = version_ids()  # after the values, so that each is known
+    unknown = Counter[Column]()
+    found = []
+    for column, group in groups:
+        if group.version_id is None and not _is_converted(column, group):
+            found.append(PlainValues(column.database, column.schema, str(column), group.values))
+        elif group.version_id is not None and group.version_id not in known:
+            unknown[column] += group.values
+    return found + [
+        UnknownValues(column.database, column.schema, str(column), values)
+        for column, values in unknown.items()
     ]
 
 

@@ -28,7 +28,7 @@ from envelope_fields.jobs.batches import Batches
 from envelope_fields.jobs.statements import statements
 from envelope_fields.jobs.throttle import Limits
 from envelope_fields.keyring.rows import no_version, version_ids
-from envelope_fields.rotation.rows import UNBOUND, BoundRows
+from envelope_fields.rotation.rows import UNBOUND, BoundRows, starting_with
 from envelope_fields.rotation.scope import chosen_columns
 
 ROWS_AT_ONCE = 1000
@@ -43,7 +43,7 @@ class Unreadable:
         database: the alias in `DATABASES`.
         field: `app_label.Model.field`.
         row: the primary key, as text.
-        version_id: the key version that it names, in hexadecimal; empty if it is no envelope.
+        version_id: the key version that it names, in hexadecimal; empty if it is not an envelope.
         cause: the class of the error.
         message: the error; it says nothing of the value.
         schema: the schema of the table, as the census has it.
@@ -88,7 +88,8 @@ def verify(fields: Iterable[str] = (), database: str = "") -> Iterator[Verified]
             continue  # models may live in more databases than they do
         batches = Batches(column, Verification(column, versions), Limits(batch_size=ROWS_AT_ONCE))
         for result in batches.between(None, None, None):
-            yield _verified(column, result)
+            unreadable = [_unreadable(column, each) for each in result.failed]
+            yield Verified(column, result.kept + len(unreadable), unreadable)
 
 
 class KnownVersions:
@@ -135,9 +136,10 @@ class Verification(job.Job):
     def process(self, stored: Sequence[job.Stored]) -> job.Outcome:
         outcome, keys = job.Outcome(), [each.key for each in stored]
         self._rows.load(keys)  # before the values, which are looked at by the heads from before
-        values = self._statements.values(keys)
+        values = self._statements.all_values(keys)
         for each in stored:
-            value = values.get(each.key)
+            present = values[each.key]
+            value = starting_with(each.head, present) or next(iter(present), None)
             if value is None or (self._rows and not _begins_with(value, each.head)):
                 continue  # it was deleted meanwhile, or written with the rest of its row
             error = self._error(value, each.key)
@@ -169,7 +171,7 @@ class Verification(job.Job):
         column = self._column
         if self._rows:
             return column.encrypted_field.verify(value, self._rows.contexts(key))
-        return column.codec.read(column, value)
+        return column.encrypted_field.verifier(value, None, None)
 
 
 def _begins_with(value: Any, head: bytes) -> bool:
@@ -181,11 +183,6 @@ def _cause(error: BaseException) -> BaseException:
     while isinstance(error, EnvelopeError) and error.__cause__ is not None:
         error = error.__cause__
     return error
-
-
-def _verified(column: Column, result: job.BatchResult) -> Verified:
-    unreadable = [_unreadable(column, each) for each in result.failed]
-    return Verified(column, result.kept + len(unreadable), unreadable)
 
 
 def _unreadable(column: Column, failed: job.Failed) -> Unreadable:

@@ -7,11 +7,11 @@ from django.core.management import call_command
 from django.urls import reverse
 from django.utils import timezone
 
-from envelope_fields.admin.conversion_steps import STEPS
+from envelope_fields.admin.conversions import STEPS
 from envelope_fields.census import columns
-from envelope_fields.conversion import moves
+from envelope_fields.conversion import runs
 from envelope_fields.conversion.column_phases import moving_field, phase_now
-from envelope_fields.conversion.moves import counted
+from envelope_fields.conversion.counts import counted
 from envelope_fields.grants import grant
 from envelope_fields.jobs.throttle import NICE_RATIO
 from envelope_fields.jobs.work import work
@@ -84,7 +84,7 @@ def worked(client, step, label=LABEL):
 
 
 def numbers(page):
-    return dict(page.context["row"].numbers)
+    return dict(page.context["row"].counted["numbers"])
 
 
 class TestSeeing:
@@ -113,7 +113,7 @@ class TestSeeing:
         ColumnConversion.objects.create(
             model="moving.Visit", field="report", kind="column", phase="filling"
         )
-        begun = moves.start("fill", field())
+        begun = runs.start("fill", field())
         page = client.get(page_url())
         assert page.context["row"].phase == "being filled"
         assert page.context["row"].since is not None
@@ -203,7 +203,7 @@ class TestColumnInClear:
 
     def test_back_ends_what_is_under_way(self, client, known_at_once):
         in_phase("filling")
-        run = moves.start("fill", field())
+        run = runs.start("fill", field())
         assert "fill" not in steps(client)
         assert f"the run {run.pk} is not over" in client.get(step_url("verified")).text
         client.post(step_url("back-to-both"))
@@ -225,7 +225,7 @@ class TestColumnInClear:
         self, client, known_at_once, begun
     ):
         in_phase("verified")
-        work(moves.start("fill", field()))
+        work(runs.start("fill", field()))
         row = OldVisit.objects.first()
         worked(client, "compare")
         OldVisit.objects.filter(pk=row.pk).update(report="of an old build")
@@ -241,8 +241,8 @@ class TestColumnInClear:
 
     def test_without_a_worker_the_switch_is_made_all_the_same(self, client, known_at_once):
         in_phase("verified")
-        work(moves.start("fill", field()))
-        work(moves.start("compare", field()))
+        work(runs.start("fill", field()))
+        work(runs.start("compare", field()))
         client.post(step_url("encrypted"))
         assert phase_now(field()) == "encrypted"
         assert RotationRun.objects.count() == 2
@@ -329,6 +329,33 @@ class TestWhoMay:
         assert steps(client) == []
         assert client.post(step_url("both")).status_code == 403
         assert not ColumnConversion.objects.exists()
+
+    @pytest.mark.parametrize(
+        ("permission", "seen"),
+        [("view_rotationrun", 1), ("change_rotationrun", 1), ("add_rotationrun", 0)],
+    )
+    def test_who_sees_the_latest_runs(self, client, key_of_fields, permission, seen):
+        in_phase("filling")
+        run = runs.start("fill", field())
+        permissions = ["view_columnconversion", permission]
+        client.force_login(officer("ben", permissions=permissions, key=key_of_fields))
+        page = client.get(page_url())
+        assert [each["row"].pk for each in page.context["rotations"]] == [run.pk][:seen]
+        assert (str(run.pk) in page.text) == bool(seen)
+        assert "No run has gone over" not in page.text
+
+    def test_one_who_may_not_see_the_run_is_led_back(
+        self, client, key_of_fields, known_at_once, begun
+    ):
+        in_phase("filling")
+        permissions = ["view_columnconversion", "change_columnconversion"]
+        client.force_login(officer("ben", permissions=permissions, key=key_of_fields))
+        response = client.post(step_url("fill"), {"max_rate": ""})
+        assert response.url == page_url()
+        run = RotationRun.objects.get()
+        assert (run.kind, run.actor_name) == ("fill", "ben")
+        there = reverse("admin:envelope_fields_rotationrun_change", args=[run.pk])
+        assert client.get(there).status_code == 403
 
     def test_without_the_permission(self, client):
         client.force_login(officer("ben", permissions=["view_masterkey"]))

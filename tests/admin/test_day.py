@@ -149,3 +149,55 @@ def test_what_is_drawn_can_be_read(browser, live_server, tenant, scheme):
     assert abs(bar - ground) > 40
     assert (ground > 128) == (scheme == "light")
     context.close()
+
+
+def test_on_a_narrow_screen_tables_scroll_and_the_page_does_not(page, tenant):
+    officer("olga", key=tenant)
+    log_in(page, "olga")
+    page.set_viewport_size({"width": 400, "height": 900})
+    page.goto(reverse("admin:envelope_fields_masterkey_change", args=[tenant.pk]))
+    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+
+
+def test_a_skin_that_begins_with_nothing(page, tenant):
+    officer("olga", key=tenant)
+    log_in(page, "olga")
+    reset = "@layer base { * { margin: 0; padding: 0; border: 0 solid; background: none } }"
+    page.route("**/admin/css/**", lambda route: route.fulfill(body=reset, content_type="text/css"))
+    looks_of = """([selector, name]) =>
+        getComputedStyle(document.querySelector(selector)).getPropertyValue(name)"""
+    page.goto(reverse("admin:envelope_fields_masterkey_change", args=[tenant.pk]))
+    apart = (
+        ("#envelope-versions td", "padding-left"),
+        ("li > .envelope-operation", "padding-left"),
+    )
+    for each in apart:
+        assert page.evaluate(looks_of, each) == "8px"
+    text, bar = (
+        brightness(page.evaluate(looks_of, [f".envelope-chart {shape}", "fill"]))
+        for shape in ("text", "rect")
+    )
+    assert text < 50 < bar
+    act(page, "shred")
+    page.wait_for_selector("#id_confirm")
+    assert page.evaluate(looks_of, ["#id_confirm", "border-top-width"]) == "1px"
+    grave = "input.envelope-grave"
+    text, ground = (
+        brightness(page.evaluate(looks_of, [grave, name])) for name in ("color", "background-color")
+    )
+    assert text - ground > 100
+
+
+def test_what_is_drawn_in_a_language_written_from_right_to_left(page, tenant, settings):
+    settings.LANGUAGE_CODE = "ar"
+    officer("olga", key=tenant)
+    log_in(page, "olga")
+    page.goto(reverse("admin:envelope_fields_masterkey_change", args=[tenant.pk]))
+    assert page.get_attribute("html", "dir") == "rtl"
+    hidden = page.evaluate(
+        """() => [...document.querySelectorAll('.envelope-chart text')].filter(text => {
+            const [inner, outer] = [text, text.closest('svg')].map(e => e.getBoundingClientRect())
+            return inner.left < outer.left - 1 || inner.right > outer.right + 1
+        }).map(text => text.textContent)"""
+    )
+    assert hidden == []

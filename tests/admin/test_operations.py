@@ -275,7 +275,9 @@ class TestShredding:
     def test_in_two_steps(self, client, key, settings, use_tz):
         settings.USE_TZ = use_tz
         TenantNote.objects.create(tenant="tenant", text="a", data={})
-        assert "Step 1 of 2" in client.get(url("shred", key)).text
+        asked = client.get(url("shred", key))
+        assert "Step 1 of 2" in asked.text
+        assert all(asked.context["consequences"])  # no line is empty
         self.confirmed(client, key)
         key.refresh_from_db()
         assert key.state == "disabled"

@@ -12,7 +12,7 @@ from envelope_fields import audit
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import AuditEvent
 from tests.admin import officer
-from tests.at_once import at_once
+from tests.at_once import at_once, locked
 
 OPERATIONS = {
     "rotate": {},
@@ -69,3 +69,18 @@ def test_a_page_that_is_sent_twice_at_once_is_done_once(settings):
     answers = at_once(*(partial(client.post, address, seen) for client in clients))
     assert sorted(answer.url == address for answer in answers) == [False, True, True, True]
     assert key.versions.count() == 2
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+@pytest.mark.parametrize("operation", ["rotate", "disable"])
+def test_one_who_meets_a_lock_is_told_to_try_again(operation):
+    key = create_master_key("tenant")
+    client = Client()
+    client.force_login(officer("olga", key=key))
+    address = reverse("admin:envelope_fields_masterkey_operation", args=[key.pk, operation])
+    with locked(key):
+        answer = client.post(address, follow=True)
+    [said] = answer.context["messages"]
+    assert (said.level_tag, "try again" in said.message) == ("error", True)
+    assert client.post(address).status_code == 302
+    assert AuditEvent.objects.filter(action=operation, outcome="done").count() == 1

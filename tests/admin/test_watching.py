@@ -155,6 +155,7 @@ def test_the_bar_moves_without_reloading(page, key, values, processes):
     assert "goes on" in browsing.confirm(page)
     page.goto(page_of(key))  # the bar is there, too
     wait_for_bar(page, ROWS - rests_at)
+    assert page.is_visible('.object-tools [data-operation="rotate"]')  # it is none of the run
     page.click("#envelope-rotations tbody a")
     browsing.act(page, "cancel")
     assert "What was moved stays so: " in page.inner_text(".envelope-consequences")

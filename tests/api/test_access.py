@@ -2,10 +2,14 @@
 
 import base64
 import uuid
+from types import ModuleType
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.exceptions import ImproperlyConfigured
+from django.urls import include, path
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.test import APIClient
 
 from envelope_fields.grants import grant
@@ -70,6 +74,19 @@ class TestNobody:
             response = APIClient().get(url("keys"))
         problem(response, 401, "not_authenticated")
         assert response["WWW-Authenticate"] == 'Basic realm="api"'
+
+    def test_with_a_token_that_is_refused_in_many_words(self, key, monkeypatch):
+        """As Simple JWT does it, whose errors have a shape of their own."""
+        from envelope_fields.api.keys import Keys
+
+        class Tokens(BaseAuthentication):
+            def authenticate(self, request):
+                messages = [{"message": "Token is invalid"}]
+                raise AuthenticationFailed({"detail": "Not valid", "messages": messages})
+
+        monkeypatch.setattr(Keys, "authentication_classes", [Tokens])
+        said = problem(APIClient().get(url("keys")), 403, "authentication_failed")
+        assert said["detail"] == "Not valid"
 
     def test_with_a_wrong_password(self, olga):
         problem(basic("olga", "wrong").get(url("keys")), 403, "authentication_failed")
@@ -253,22 +270,52 @@ def test_groups_count(client_of, key):
     assert client_of(user).get(key_url(key)).status_code == 200
 
 
+@pytest.fixture
+def served_at(settings):
+    """Have the project include the API below an address."""
+
+    def served_at(address, namespace=None):
+        module = ModuleType("urls")
+        module.urlpatterns = [
+            path(address, include("envelope_fields.api.urls", namespace=namespace))
+        ]
+        settings.ROOT_URLCONF = module
+
+    return served_at
+
+
 class TestNamespaces:
     @pytest.mark.parametrize(
         ("namespace", "status"), [(None, 200), ("keys", 200), ("v1", 200), ("v2", 404)]
     )
-    def test_name_the_version(self, api, settings, namespace, status):
-        from types import ModuleType
-
-        from django.urls import include, path
-
-        module = ModuleType("urls")
-        api_urls = include("envelope_fields.api.urls", namespace=namespace)
-        module.urlpatterns = [path("somewhere/", api_urls)]
-        settings.ROOT_URLCONF = module
+    def test_name_the_version(self, api, served_at, namespace, status):
+        served_at("somewhere/", namespace)
         response = api.get("/somewhere/")
         assert response.status_code == status, response.content
         if status == 200:
             assert response.json()["keys"] == "http://testserver/somewhere/keys/"
             made = api.post("/somewhere/keys/", {"alias": "new"})
             assert made["Location"].startswith("http://testserver/somewhere/keys/")
+
+
+class TestParametersAround:
+    """Such as those of the framework's URLPathVersioning, and of a tenant."""
+
+    def test_stay_in_addresses(self, api, served_at):
+        served_at("of/<slug:tenant>/<int:year>/<str:version>/")
+        root = "/of/acme/2030/v1/"
+        assert api.get(root).json()["keys"] == f"http://testserver{root}keys/"
+        assert api.get(f"{root}schema/").json()["servers"] == [
+            {"url": f"http://testserver{root[:-1]}"}
+        ]
+        assert api.get(f"{root}keys/alias:tenant/versions/1/").json()["number"] == 1
+        assert api.post(f"{root}keys/alias:tenant/rotate/").json()["current_version"] == 2
+        made = api.post(f"{root}keys/", {"alias": "new"})
+        assert made["Location"] == f"http://testserver{root}keys/{made.json()['id']}/"
+        assert api.get(f"{root}keys")["Location"] == f"{root}keys/"
+        problem(api.get(f"{root}none/"), 404)
+
+    @pytest.mark.parametrize(("version", "status"), [("v1", 200), ("1.0", 200), ("v2", 404)])
+    def test_name_the_version(self, api, served_at, version, status):
+        served_at("<str:version>/")
+        assert api.get(f"/{version}/keys/").status_code == status

@@ -1,12 +1,16 @@
 """The audit trail over HTTP."""
 
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils.timezone import activate, deactivate, make_aware
 
 from envelope_fields import audit
 from envelope_fields.lifecycle import create_master_key, disable
-from envelope_fields.models import AuditEvent
+from envelope_fields.models import AuditEvent, KeyGrant
 from tests.admin import officer
 from tests.api import key_url, problem, url, wrong_fields
 
@@ -29,6 +33,33 @@ def test_what_is_told(api, key):
     assert (event["request_id"], event["address"]) == ("deploy-7", "127.0.0.1")
     assert event["occurred_at"].endswith("Z")
     assert event["head"] == str(audit.head())
+
+
+@pytest.fixture
+def zone_of_a_user():
+    """One that is activated for what is shown, which is not that of naive times."""
+    activate("America/Lima")
+    yield
+    deactivate()
+
+
+def test_in_a_project_without_time_zones(api, key, settings, zone_of_a_user):
+    settings.USE_TZ, settings.TIME_ZONE = False, "Asia/Kathmandu"
+    api.post(key_url(key, "rotate"))
+    event = AuditEvent.objects.latest("number")
+    assert event.occurred_at.tzinfo is None
+    shown = api.get(LIST).json()["results"][0]["occurred_at"]
+    assert datetime.fromisoformat(shown) == make_aware(
+        event.occurred_at, ZoneInfo("Asia/Kathmandu")
+    )
+    assert shown.endswith("Z")
+    assert numbers(api.get(LIST, {"action": "rotate", "since": shown})) == [event.number]
+    assert numbers(api.get(LIST, {"action": "rotate", "until": shown})) == []
+    until = {"user": "olga", "actions": ["decrypt"], "expires_at": "2999-12-31T18:00:00+01:00"}
+    made = api.post(key_url(key, "grants"), until).json()
+    assert made["expires_at"] == "2999-12-31T17:00:00Z"
+    made = KeyGrant.objects.exclude(expires_at=None).get()
+    assert made.expires_at == datetime(2999, 12, 31, 22, 45)
 
 
 def test_filters(api, olga, key):

@@ -35,6 +35,13 @@ def test_the_shape(api):
     }
 
 
+def test_what_is_of_no_field_has_no_name(api, settings):
+    settings.REST_FRAMEWORK = {"NON_FIELD_ERRORS_KEY": "mistakes"}
+    said = problem(api.post(url("keys"), []), 400, "invalid")
+    assert [each["field"] for each in said["errors"]] == [""]
+    assert not said["detail"].startswith("mistakes")
+
+
 class TestAddresses:
     @pytest.mark.parametrize(
         "address",

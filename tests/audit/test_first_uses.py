@@ -111,6 +111,17 @@ class TestInATransaction:
             kms.encrypt("files", b"a", {})
         assert used() == {("encrypt", "kms")}
 
+    def test_where_no_thread_can_be_started(self, key, monkeypatch):
+        """As at the end of a process, or where the machine has no more of them."""
+
+        def start(_):
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr("threading.Thread.start", start)
+        with transaction.atomic():
+            kms.encrypt("files", b"a", {})
+        assert used() == {("encrypt", "kms")}
+
     def test_a_version_that_only_this_transaction_sees(self, key):
         with transaction.atomic():
             ciphertext = kms.encrypt("files", b"a", {})

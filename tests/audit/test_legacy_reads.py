@@ -1,16 +1,19 @@
 """Reads of what another package has stored are counted, and in the trail once a day and field."""
 
 from datetime import timedelta
+from threading import Timer
 
 import pytest
 from django.apps import apps
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 from django.utils import timezone
 
 from envelope_fields.audit import legacy_reads, verify
 from envelope_fields.fields import open_values
+from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import AuditEvent, LegacyRead
 from envelope_fields.rotation.verification import verify as verify_values
+from tests.at_once import Transaction
 from tests.fields.legacy import written
 from tests.models import Letter
 from tests.stored import store
@@ -81,6 +84,22 @@ def test_what_could_not_be_written_is_kept(monkeypatch):
     legacy_reads.buffer.write_now()
     monkeypatch.setattr(legacy_reads, "_write", original)
     assert counted() == []
+    legacy_reads.buffer.write_now()
+    assert counted() == [(FIELD, "django-fernet-fields", 2, 1)]
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="it has a time-out of its own")
+@pytest.mark.django_db(databases="__all__", transaction=True)
+def test_while_another_transaction_has_changed_the_trail(monkeypatch):
+    monkeypatch.setattr(legacy_reads.transactions, "LOCK_SECONDS", 1)
+    read()
+    with Transaction(lambda: create_master_key("another")) as other:
+        ending = Timer(3, other.may_end.set)
+        ending.start()
+        legacy_reads.buffer.write_now()
+        assert not other.may_end.is_set()
+        ending.cancel()
+    monkeypatch.setattr(legacy_reads.buffer, "held_until", 0)
     legacy_reads.buffer.write_now()
     assert counted() == [(FIELD, "django-fernet-fields", 2, 1)]
 

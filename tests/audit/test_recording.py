@@ -1,7 +1,7 @@
 """Recording events: with the act or not at all, numbered without gaps."""
 
 import pytest
-from django.db import transaction
+from django.db import connection, connections, transaction
 from django.db.transaction import TransactionManagementError
 
 from envelope_fields import audit
@@ -55,6 +55,29 @@ def test_what_does_not_fit_is_cut_visibly():
     assert len(stored.actor_name) == 254
     assert stored.actor_name.endswith("é…")
     assert stored.after["text"].endswith("ü…")
+
+
+@pytest.mark.skipif("connection.vendor != 'mysql'", reason="others have one character set")
+@pytest.mark.parametrize("sql_mode", ["STRICT_TRANS_TABLES", "NO_ENGINE_SUBSTITUTION"])
+def test_characters_that_the_column_lacks(sql_mode):
+    """They keep no act from being recorded, and the event stays what its MAC says."""
+    narrow = "ALTER TABLE {0} MODIFY actor_name varchar(254) CHARACTER SET {1} NOT NULL"
+    table, kept = AuditEvent._meta.db_table, vars(connections["default"])
+    known = kept.pop("envelope_fields_charsets", {})
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT @@sql_mode")
+        before = cursor.fetchone()
+        cursor.execute(narrow.format(table, "latin1"))
+        cursor.execute("SET sql_mode = %s", [sql_mode])
+        try:
+            with transaction.atomic():
+                audit.record("rotate", actor=Principal("user", "7", "Łuzé"), using="default")
+            assert [event.actor_name for event in AuditEvent.objects.all()] == ["?uzé"]
+            assert audit.verify().intact
+        finally:
+            cursor.execute("SET sql_mode = %s", before)
+            cursor.execute(narrow.format(table, "utf8mb4"))
+            kept["envelope_fields_charsets"] = known
 
 
 @pytest.mark.parametrize("value", [1.5, b"bytes", {1}, 2**70, object()])

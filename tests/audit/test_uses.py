@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.core.signals import request_finished, request_started
 from django.db import DatabaseError, connection, transaction
+from django.db.models import F
 from django.utils import timezone
 
 from envelope_fields import kms, rotation
@@ -15,7 +16,7 @@ from envelope_fields.keyring.age import uptime
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import KeyUse, MasterKey
 from envelope_fields.rotation import verification
-from tests.at_once import at_once
+from tests.at_once import Transaction, at_once
 from tests.models import Note
 
 pytestmark = pytest.mark.django_db
@@ -190,6 +191,20 @@ class TestWhen:
             Note.objects.create(text="a", data=None)
             key_uses.buffer.write_if_due()
             assert KeyUse.objects.count() == 0
+
+    def test_while_another_transaction_has_the_rows(self, monkeypatch):
+        if connection.vendor == "sqlite":
+            pytest.skip("it has a time-out of its own, for every statement")
+        monkeypatch.setattr("envelope_fields.databases.transactions.LOCK_SECONDS", 1)
+        Note.objects.create(text="a", data=None)
+        key_uses.flush()
+        before = uses()
+        Note.objects.create(text="a", data=None)
+        rows = KeyUse.objects.all()
+        with Transaction(lambda: rows.update(uses=F("uses"))), pytest.raises(DatabaseError):
+            key_uses.flush()
+        key_uses.flush()
+        assert uses() == {which: 2 * times for which, times in before.items()}
 
     def test_two_at_once(self):
         if connection.vendor == "sqlite":

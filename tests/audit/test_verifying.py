@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 
 from envelope_fields import audit, keyring
 from envelope_fields.audit import events, verification
+from envelope_fields.audit.trail import AuditTrailBroken
 from envelope_fields.audit.verification import Cause
 from envelope_fields.models import AuditEvent, AuditHead, AuditKey, KeyGrant, MasterKey
 from envelope_fields.policy import Principal
@@ -173,9 +174,19 @@ def test_a_version_of_the_key_that_is_no_bytes(trail):
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="the others have types")
-def test_a_head_row_whose_mac_is_no_bytes(trail):
-    change("UPDATE envelope_fields_audithead SET mac = 'x'")
-    assert problems() == [(10, 10, Cause.HEAD)]
+class TestAHeadRowThatCannotBeRead:
+    def test_its_mac(self, trail):
+        change("UPDATE envelope_fields_audithead SET mac = 'x'")
+        assert problems() == [(10, 10, Cause.HEAD)]
+        record()
+        assert problems() == [(11, 11, Cause.CHANGED)]
+
+    @pytest.mark.parametrize("value", ["'x'", "x'ff'", "1.5"])
+    def test_its_number(self, trail, value):
+        change(f"UPDATE envelope_fields_audithead SET last_id = {value}")
+        assert problems() == [(10, 10, Cause.HEAD)]
+        with pytest.raises(AuditTrailBroken, match="verify_audit_trail"):
+            record()
 
 
 def test_times_without_a_zone_are_those_that_are_stored(settings):

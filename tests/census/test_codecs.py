@@ -4,11 +4,13 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import replace
 
 import pytest
+from django.db import connection
 
-from envelope_fields.census.codecs import ENVELOPE, INDEX, Codec
 from envelope_fields.census.columns import encrypted_columns
 from envelope_fields.census.values import count_by_version, counted
 from envelope_fields.crypto import format as layout
+from envelope_fields.crypto.blind_index import INDEX_CODEC
+from envelope_fields.crypto.format import ENVELOPE, Codec
 from envelope_fields.models import MasterKey
 from tests.models import Note
 from tests.rotation import put
@@ -50,7 +52,7 @@ def test_values_of_another_kind_are_counted_by_their_codec(column):
     for version_id in (FIRST, FIRST, SECOND):
         put(Note.objects.create(text="a", data=None), "text", bytes(16) + version_id)
     put(Note.objects.create(text="a", data=None), "text", b"too short")
-    column = replace(column, codec=INDEX)
+    column = replace(column, codec=INDEX_CODEC)
     found = {group.version_id: group.values for group in counted(column)}
     assert found == {FIRST: 2, SECOND: 1, None: 1}
     assert count_by_version(column, [FIRST]).total() == 2
@@ -71,8 +73,17 @@ def test_envelopes_in_text(column):
     assert codec.stored_head(envelope[: layout.PAYLOAD_AT]) == head
 
 
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="only PostgreSQL has the setting")
+def test_backslashes_that_are_escapes(column):
+    Note.objects.create(text="a", data=None)
+    current = bytes(MasterKey.objects.get(alias="default").current_version.version_id)
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL standard_conforming_strings = off")
+    assert count_by_version(column, [current]) == {current: 1}
+
+
 def test_more_versions_than_a_query_names(column, monkeypatch):
-    monkeypatch.setattr("envelope_fields.census.values.VERSIONS_IN_A_QUERY", 1)
+    monkeypatch.setattr("envelope_fields.databases.IN_A_QUERY", 1)
     note = Note.objects.create(text="a", data=None)
     current = stored(note, "text")[1:9]
     assert count_by_version(column, [current, FIRST]) == {current: 1}

@@ -16,6 +16,7 @@ from envelope_fields.lifecycle import KeyInUse, rotate_master_key, schedule_dele
 from envelope_fields.models import MasterKey
 from envelope_fields.rotation import RotationState, progress, run
 from envelope_fields.testing import stored
+from tests.at_once import Transaction
 from tests.census.schemas import execute
 from tests.models import Note
 from tests.models.keyed import only
@@ -26,6 +27,7 @@ only_postgresql = pytest.mark.skipif(
     "connection.vendor != 'postgresql'", reason="only PostgreSQL has them"
 )
 TABLE = Note._meta.db_table
+LOCKING = {"postgresql": "LOCK TABLE odd", "mysql": "LOCK TABLES odd WRITE"}
 
 
 @pytest.fixture
@@ -91,7 +93,7 @@ def test_each_database_is_looked_at_once(also, monkeypatch):
     declared = list(columns.stored_columns("default"))
     more = [replace(each, schema=each.schema) for each in declared for _ in range(3)]
     monkeypatch.setattr(uncounted, "stored_columns", lambda _: iter(more))
-    assert queries() == before <= 6
+    assert queries() == before <= 9
 
 
 def test_a_model_that_is_swapped_has_no_table(also):
@@ -136,6 +138,22 @@ class TestCommitting:
                 cursor.execute("UPDATE odd_copy SET text = 'plain'")
             assert named("odd_copy") == []
 
+    def test_a_copy_under_other_names_is_named(self, also):
+        """But for columns of models, whose fields say that they store something else."""
+        Note.objects.create(text="a", data=None)
+        with made("TABLE", "odd_archive", f"SELECT id, text AS was FROM {TABLE}"):
+            (found,) = not_counted()
+            assert found.location.endswith("odd_archive.was")
+            assert "a table that no model declares" in found.reason
+            also(db_table="odd_archive", local_concrete_fields=[self.plain("was")])
+            assert not_counted() == []
+
+    @staticmethod
+    def plain(name):
+        field = models.BinaryField()
+        field.set_attributes_from_name(name)
+        return field
+
     def test_a_column_that_the_model_has_no_more_is_named(self):
         note = Note.objects.create(text="a", data=None)
         binary = Note._meta.get_field("text").db_type(connection)
@@ -152,6 +170,32 @@ class TestCommitting:
         finally:
             with connection.cursor() as cursor:
                 cursor.execute(f"ALTER TABLE {TABLE} DROP COLUMN was_text")
+
+
+@pytest.mark.skipif("connection.vendor != 'sqlite'", reason="of others, both are counted")
+def test_a_temporary_table_in_front_of_a_table():
+    Note.objects.create(text="a", data=None)
+    execute(f"CREATE TEMPORARY TABLE {TABLE} AS SELECT * FROM {TABLE} WHERE 0")
+    try:
+        assert census() == []
+        assert {each.location for each in named(TABLE)} == {f"{TABLE}.data", f"{TABLE}.text"}
+    finally:
+        execute(f"DROP TABLE temp.{TABLE}")
+
+
+@pytest.mark.skipif("connection.vendor == 'sqlite'", reason="it has one lock for all tables")
+@pytest.mark.django_db(databases="__all__", transaction=True)
+def test_a_table_of_others_that_is_locked(monkeypatch):
+    """Named after a while, and not waited for: it has nothing to do with us."""
+    monkeypatch.setattr("envelope_fields.databases.transactions.LOCK_SECONDS", 1)
+    binary = Note._meta.get_field("text").db_type(connection)
+    execute(f"CREATE TABLE odd (words {binary})")
+    try:
+        with Transaction(lambda: execute(LOCKING[connection.vendor])):
+            (found,) = named("odd")
+            assert "could not be counted" in found.reason
+    finally:
+        execute("DROP TABLE odd")
 
 
 @only_postgresql
@@ -219,6 +263,21 @@ class TestElsewhere:
         (found,) = not_counted()
         assert "a materialized view" in found.reason
         assert "tests.Odd" in {row.model for row in census()}
+
+    def test_a_materialized_view_of_other_names(self):
+        Note.objects.create(text="a", data=None)
+        execute(f"CREATE MATERIALIZED VIEW odd AS SELECT id, text AS words FROM {TABLE}")
+        (found,) = not_counted()
+        assert found.location == "public.odd.words"
+        assert "a materialized view" in found.reason
+
+    def test_a_domain_of_a_domain(self):
+        """In another schema, where a table is found by the types of its columns."""
+        Note.objects.create(text="a", data=None)
+        execute("CREATE DOMAIN bare AS bytea", "CREATE DOMAIN sealed AS bare",
+                "CREATE SCHEMA old", f"CREATE TABLE old.{TABLE} (id bigint, text sealed)",
+                f"INSERT INTO old.{TABLE} SELECT id, text FROM {TABLE}")  # fmt: skip
+        assert [(row.schema, row.values) for row in census()] == [("old", 1), ("public", 1)]
 
     def test_a_foreign_table_that_does_not_answer(self, also):
         execute(SILENT, "CREATE SERVER far FOREIGN DATA WRAPPER silent",

@@ -37,6 +37,14 @@ def envelope():
     return text
 
 
+def as_escape(value):
+    """Return bytes as PostgreSQL shows them where `bytea_output` is escape."""
+    return "".join(
+        "\\\\" if byte == 0x5C else chr(byte) if 32 <= byte < 127 else f"\\{byte:03o}"
+        for byte in value
+    )
+
+
 def log(message, using="default"):
     users = get_user_model().objects.db_manager(using)
     user = users.filter(username="ann").first() or users.create_user("ann")
@@ -57,6 +65,25 @@ class TestText:
         log(json.dumps([{"fields": {"notes": text, "again": text}}]))
         log("nothing")
         assert found(default.current_version) == [("default", "admin.LogEntry.change_message", 2)]
+
+    @pytest.mark.parametrize("shown", ["hex", "escape"])
+    def test_as_a_trigger_writes_a_row(self, default, shown):
+        note = Note.objects.create(text="a", data=None)
+        envelope = bytes(stored(note, "text"))
+        text = rf"\x{envelope.hex()}" if shown == "hex" else as_escape(envelope)
+        row = json.dumps({"text": text})
+        log(text)
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET LOCAL bytea_output = {shown}")
+                cursor.execute(f"SELECT to_jsonb(note)::text FROM {Note._meta.db_table} AS note")
+                [[row]] = cursor.fetchall()
+        log(row)
+        PLAIN.topic.objects.create(name="a", data={"before": json.loads(row)})
+        assert {(column, rows) for _, column, rows in found(default.current_version)} == {
+            ("admin.LogEntry.change_message", 2),
+            (f"{PLAIN.topic._meta.label}.data", 1),
+        }
 
     def test_in_a_json_column(self, default):
         PLAIN.topic.objects.create(name="a", data={"before": [{"notes": envelope()}]})

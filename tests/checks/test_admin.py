@@ -12,6 +12,7 @@ from django.db.models.functions import Lower
 from django.test.utils import isolate_apps
 
 from envelope_fields.checks.views import check_admin
+from envelope_fields.fields import EncryptedCharField
 from envelope_fields.fields.admin import EncryptedAdminMixin
 from tests.fields.family import FAMILY, encrypted
 from tests.models import Birth, Child, Note
@@ -115,6 +116,74 @@ def test_a_date_hierarchy_of_encrypted_dates(site):
     assert [message.id for message in messages] == ["envelope_fields.E043"]
 
 
+class TestWhatIsWrittenInClear:
+    @pytest.fixture(autouse=True)
+    def _models(self):
+        with isolate_apps("tests"):
+            yield
+
+    def model(self, **methods):
+        columns = {
+            "name": EncryptedCharField(max_length=50),
+            "slug": models.SlugField(),
+            "code": EncryptedCharField(max_length=50),
+        }
+        meta = {"Meta": type("Meta", (), {"app_label": "tests"}), "__module__": __name__}
+        return type("Thing", (models.Model,), {**columns, **methods, **meta})
+
+    @pytest.mark.parametrize(
+        "methods",
+        [
+            {"__str__": lambda self: self.name},
+            {"__str__": lambda self: f"{self.slug} {self.name}"},
+            {"__str__": lambda self: self.title(), "title": lambda self: self.name},
+            {"__str__": lambda self: self.title, "title": property(lambda self: self.name)},
+            {"__str__": lambda self: getattr(self, self.SHOWN), "SHOWN": "name"},
+            {
+                "__str__": lambda self: self.first(),
+                "first": lambda self: self.second(),
+                "second": lambda self: self.name or self.first(),
+            },
+        ],
+    )
+    def test_the_text_of_an_object(self, site, methods):
+        (message,) = reported(site, self.model(**methods))
+        assert message.id == "envelope_fields.W047"
+        assert message.msg == "'__str__' of tests.Thing reads the encrypted field tests.Thing.name."
+
+    def test_that_of_an_object_in_an_inline(self, site):
+        parent = self.model(__str__=lambda self: self.slug)
+
+        class Part(models.Model):
+            thing = models.ForeignKey(parent, models.CASCADE)
+            text = EncryptedCharField(max_length=50)
+
+            class Meta:
+                app_label = "tests"
+
+            def __str__(self):
+                return self.text
+
+        inline = type("PartInline", (admin.TabularInline,), {"model": Part})
+        (message,) = reported(site, parent, inlines=[inline])
+        assert (message.id, message.obj) == ("envelope_fields.W047", inline)
+
+    def test_a_text_that_has_none(self, site):
+        assert reported(site, self.model(__str__=lambda self: f"{self.pk} {self.slug}")) == []
+
+    @pytest.mark.parametrize("declared", [None, ["name"], {"slug": None}])
+    def test_what_django_refuses_is_left_to_it(self, site, declared):
+        assert reported(site, self.model(), prepopulated_fields=declared) == []
+
+    def test_prepopulated_columns(self, site):
+        model = self.model()
+        assert reported(site, model, prepopulated_fields={"code": ["name"]}) == []
+        site.unregister(model)
+        (message,) = reported(site, model, prepopulated_fields={"slug": ["code", "slug"]})
+        assert message.id == "envelope_fields.W048"
+        assert "tests.Thing.code" in message.msg
+
+
 @pytest.mark.parametrize("name", FAMILY)
 @isolate_apps("tests")
 def test_fields_of_every_type(site, name):
@@ -176,4 +245,16 @@ def test_a_project_without_the_admin_is_not_checked(site, settings):
     settings.INSTALLED_APPS = [
         name for name in settings.INSTALLED_APPS if name != "django.contrib.admin"
     ]
+    assert check_admin() == []
+
+
+def test_pages_of_what_is_no_model(site):
+    """django-constance registers a class with a `_meta` of its own."""
+
+    class Meta:
+        app_label, object_name, concrete_model, swapped = "other", "Config", None, False
+        abstract = is_composite_pk = False
+
+    config = type("Config", (), {"_meta": Meta()})
+    site._registry[config] = admin.ModelAdmin(config, site)
     assert check_admin() == []

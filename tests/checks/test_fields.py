@@ -3,7 +3,12 @@
 import pytest
 from django.db import models
 
-from envelope_fields.fields import EncryptedJSONField, EncryptedTextField
+from envelope_fields.fields import (
+    EncryptedFieldMixin,
+    EncryptedJSONField,
+    EncryptedTextField,
+    encrypted,
+)
 
 pytestmark = pytest.mark.any_database
 
@@ -111,6 +116,36 @@ def test_a_collation_is_reported(registry, ids):
 def test_what_is_wrong_in_several_ways_is_reported_in_each(registry, ids):
     declare(EncryptedTextField(unique=True, db_index=True, db_default="x", key=5, context=""))
     assert ids() == ["E010", "E012", "E014", "E016", "E017"]
+
+
+class Halved(models.IntegerField):
+    def get_db_prep_value(self, value, connection, prepared=False):
+        return value and value // 2
+
+
+class Shouted(models.TextField):
+    def get_db_prep_value(self, value, connection, prepared=False):
+        return value and value.upper()
+
+
+class ShoutedAbove(EncryptedTextField):
+    get_db_prep_value = Shouted.get_db_prep_value
+
+
+class Own(EncryptedFieldMixin, Halved):
+    def to_plaintext(self, value):
+        return str(value // 2).encode()
+
+
+@pytest.mark.parametrize(
+    ("field", "found"),
+    [(encrypted(Halved()), ["E033"]), (ShoutedAbove(), ["E033"]), (encrypted(Shouted()), []),
+     (Own(), [])],
+    ids=["number", "above", "text", "own"],
+)  # fmt: skip
+def test_preparing_that_is_not_asked_is_reported(registry, ids, field, found):
+    declare(field)
+    assert ids() == found
 
 
 def test_a_message_names_the_field_and_the_way_out(registry, report):

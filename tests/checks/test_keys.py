@@ -6,8 +6,7 @@ from django.core.checks import Tags, run_checks
 from django.db import connection, models
 
 from envelope_fields.audit import triggers
-from envelope_fields.checks.keys import check_aliases, check_triggers
-from envelope_fields.checks.versions import check_stored_versions
+from envelope_fields.checks.keys import check_aliases, check_stored_versions, check_triggers
 from envelope_fields.fields import EncryptedTextField
 from envelope_fields.lifecycle import adopt, create_master_key
 from tests.checks.test_versions import another_root_key

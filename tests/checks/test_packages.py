@@ -9,7 +9,12 @@ from django.core.checks import run_checks
 from django.db import connection, connections
 
 from envelope_fields import checks
-from envelope_fields.checks.settings import check_driver, check_worker
+from envelope_fields.checks.settings import (
+    check_driver,
+    check_tenant_apps,
+    check_vendors,
+    check_worker,
+)
 from envelope_fields.databases.postgresql import PostgreSQL
 from envelope_fields.jobs.workers import RotationWorker
 from tests.rotation import with_worker
@@ -49,6 +54,53 @@ class TestDriver:
         monkeypatch.setattr(connections["other"], "vendor", "postgresql")
         found = run_checks(tags=["compatibility"])
         assert "envelope_fields.E070" in [message.id for message in found]
+
+
+class TestVendor:
+    def test_one_with_statements(self):
+        assert check_vendors() == []
+
+    @pytest.mark.parametrize("alias", ["default", "other"])
+    def test_one_of_others(self, monkeypatch, alias):
+        monkeypatch.setattr(connections[alias], "vendor", "cockroachdb")
+        found = run_checks(tags=["compatibility"])
+        [message] = [each for each in found if each.id == "envelope_fields.E072"]
+        assert f"{alias!r} is cockroachdb" in message.msg
+
+    def test_one_that_has_neither_keys_nor_values(self, monkeypatch, settings):
+        monkeypatch.setattr(connections["other"], "vendor", "mongodb")
+        settings.DATABASE_ROUTERS = [f"{__name__}.DefaultRouter"]
+        assert check_vendors() == []
+
+
+class DefaultRouter:
+    def allow_migrate(self, db, app_label, **hints):
+        return db == "default"
+
+
+class TestTenantApps:
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("TENANT_APPS", ["clinic", "envelope_fields"]),
+            ("TENANT_TYPES", {"public": {"APPS": []}, "a": {"APPS": ["envelope_fields.apps.A"]}}),
+            ("TENANTS", {"default": {"APPS": ("envelope_fields",), "TENANT_MODEL": "t.Tenant"}}),
+        ],
+    )
+    def test_keys_in_the_schemas_of_tenants(self, settings, name, value):
+        setattr(settings, name, value)
+        found = run_checks(tags=["compatibility"])
+        [message] = [each for each in found if each.id == "envelope_fields.E073"]
+        assert message.msg.startswith(name)
+
+    def test_keys_in_the_shared_schema(self, settings):
+        settings.SHARED_APPS, settings.TENANT_APPS = ["envelope_fields"], ["envelope_fieldset"]
+        settings.TENANTS = {
+            "public": {"APPS": ["envelope_fields"]},
+            "default": {"APPS": ["clinic"]},
+        }
+        settings.TENANT_TYPES = ["envelope_fields"]
+        assert check_tenant_apps() == []
 
 
 class TestWorker:

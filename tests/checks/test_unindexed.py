@@ -6,8 +6,8 @@ from django.core.checks.registry import registry
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from envelope_fields.checks import begun as checks
-from envelope_fields.checks.begun import check_unindexed_rows
+from envelope_fields.checks import indexes as checks
+from envelope_fields.checks.indexes import check_unindexed_rows
 from envelope_fields.lifecycle.indexes import begin_index
 from envelope_fields.models import BlindIndex
 from tests.models.indexed import MODELS, Person, Visit

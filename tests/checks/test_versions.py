@@ -6,8 +6,8 @@ import os
 import pytest
 
 from envelope_fields import keyring
-from envelope_fields.checks import versions
-from envelope_fields.checks.versions import check_further_wraps, check_stored_versions
+from envelope_fields.checks import keys
+from envelope_fields.checks.keys import check_further_wraps, check_stored_versions
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable, WrappedKeyAltered
 from envelope_fields.keyring import materials, wrapping
 from envelope_fields.lifecycle import create_master_key, disable, rotate_master_key
@@ -100,12 +100,10 @@ class TestStoredVersions:
         assert [message.id for message in check_stored_versions(KEYS)] == ["envelope_fields.E005"]
 
     def test_the_work_and_the_output_are_bounded(self, root_key, monkeypatch):
-        for _ in range(versions.VERSIONS_NAMED + 2):
+        for _ in range(keys.VERSIONS_NAMED + 2):
             rotate_master_key("default")
-        newest, oldest = list(MasterKeyVersion.objects.order_by("-pk"))[
-            :: versions.VERSIONS_NAMED + 2
-        ]
-        monkeypatch.setattr(versions, "VERSIONS_TRIED", versions.VERSIONS_NAMED + 1)
+        newest, oldest = list(MasterKeyVersion.objects.order_by("-pk"))[:: keys.VERSIONS_NAMED + 2]
+        monkeypatch.setattr(keys, "VERSIONS_TRIED", keys.VERSIONS_NAMED + 1)
         root_key(another_root_key())
         (message,) = check_stored_versions(KEYS)
         assert message.msg.endswith("and 1 more.")

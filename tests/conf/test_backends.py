@@ -45,6 +45,8 @@ def test_a_class_that_takes_any_option():
     ("entry", "message"),
     [
         ({"BACKEND": PROCESSES, "OPTIONS": {"worker": 2}}, "no option 'worker'. Valid: workers"),
+        ({"BACKEND": PROCESSES, "OPTIONS": {"workers": 9999}}, "workers must be a number from 1"),
+        ({"BACKEND": PROCESSES, "OPTIONS": {"workers": "2"}}, "workers must be .* not '2'"),
         ({"BACKEND": "nowhere.Worker"}, "cannot be imported"),
         ({"BACKEND": f"{__name__}.AnyOption"}, "is not a subclass of .*RotationWorker"),
     ],

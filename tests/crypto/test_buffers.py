@@ -52,6 +52,19 @@ def test_random_buffers(draw):
     assert any(drawn[1])
 
 
+def test_one_that_nothing_refers_to_is_wiped():
+    """Such as one whose owner a signal handler has interrupted by an exception."""
+    seen = []
+
+    class Seen(buffers.KeyBuffer):
+        def __del__(self):
+            super().__del__()
+            seen.append(bytes(self))
+
+    Seen(b"a key")
+    assert seen == [bytes(5)]
+
+
 @pytest.mark.parametrize("draw", [first_of(257), lambda: buffers.random_buffer(257)])
 def test_no_entropy_is_an_error(draw):
     # getentropy(3) refuses more than 256 bytes, which is how we make it fail.

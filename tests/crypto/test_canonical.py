@@ -6,14 +6,16 @@ import pickle
 import shutil
 import subprocess
 from datetime import UTC, datetime, time, timedelta, timezone
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from ipaddress import ip_address
 from uuid import UUID
 
 import pytest
+from django.utils.ipv6 import clean_ipv6_address
 from hypothesis import given, strategies as st
 
 from envelope_fields.crypto import canonical
+from envelope_fields.fields import EncryptedDurationField
 from tests.vectors import make_canonical_vectors as generator
 
 pytestmark = pytest.mark.any_django
@@ -176,6 +178,28 @@ def test_what_has_no_form(kind, value):
         kind.encode(value)
 
 
+@pytest.mark.parametrize("number", ["0E-12", "1E+2", "-1.5E-9", "Infinity", "NaN"])
+def test_a_decimal_has_one_form_in_every_context(number):
+    """A context of small letters writes `1e+2`."""
+    with localcontext(capitals=0):
+        written = canonical.DECIMAL.encode(Decimal(number))
+        assert str(canonical.DECIMAL.decode(written)) == str(Decimal(number))
+    assert written == number.encode()
+
+
+class Duration(timedelta):
+    """As that of pendulum."""
+
+    def __floordiv__(self, number):
+        return NotImplemented
+
+
+def test_a_duration_of_a_package():
+    value = Duration(days=-1, microseconds=1)
+    assert canonical.DURATION.encode(value) == b"-86399999999"
+    assert EncryptedDurationField().to_plaintext(value) == b"-86399999999"
+
+
 def test_null_and_the_empty_text_differ_in_parts():
     parts = [canonical.nullable(value, canonical.TEXT) for value in (None, "", "\x00")]
     assert parts == [b"\x00", b"\x01", b"\x01\x00"]
@@ -215,3 +239,54 @@ def test_what_python_reads_and_nothing_writes(name, data):
         TYPES[name].decode(data)
     assert caught.value.__cause__ is None
     assert caught.value.__context__ is None
+
+
+# -- Addresses: the text and the bytes are those of Python's classes, which take longer -----------
+
+# Most groups are zeros, as in addresses that people write.
+GROUP_OF_ADDRESS = st.sampled_from([b"\0\0", b"\0\0", b"\0\1", b"\xff\xff", b"\x0a\0"]) | st.binary(
+    min_size=2, max_size=2
+)
+ADDRESS_BYTES = st.lists(GROUP_OF_ADDRESS, min_size=8, max_size=8).map(b"".join)
+PARTS_OF_ADDRESS = st.sampled_from(
+    [*"0123456789abcdefABCDEF:.%/ \0", "::", "ffff", "10.0.0.1", "01", "é"]
+)
+
+
+@pytest.mark.parametrize("is_system_right", [True, False])
+def test_the_text_of_an_address(monkeypatch, is_system_right):
+    monkeypatch.setattr(canonical, "_is_system_right", is_system_right)
+
+    @given(ADDRESS_BYTES)
+    def is_that_of_django(data):
+        text = canonical.text_of(data)
+        assert text == clean_ipv6_address(str(ip_address(data)))
+        assert canonical.packed(text) == data
+
+    is_that_of_django()
+    for data in (bytes(4), bytes([192, 0, 2, 1]), b"\xff" * 4):
+        assert canonical.text_of(data) == str(ip_address(data))
+    for data in (b"", bytes(3), bytes(5), b"\1" * 15, b"\1" * 17):
+        with pytest.raises(ValueError):  # noqa: PT011 - of any text
+            canonical.text_of(data)
+
+
+@given(st.lists(PARTS_OF_ADDRESS, max_size=12).map("".join))
+def test_what_the_system_takes_is_an_address(text):
+    found = canonical.packed(text)
+    assert found is None or found == ip_address(text).packed
+
+
+def test_the_system_is_asked_where_it_writes_as_the_standard_does(monkeypatch):
+    def shortens_one_group(family, data):
+        return str(ip_address(data)).replace(":0:", "::", 1)
+
+    assert canonical._writes_as_the_standard()
+    monkeypatch.setattr(canonical, "inet_ntop", shortens_one_group)
+    assert not canonical._writes_as_the_standard()
+
+    def knows_none(family, data):
+        raise OSError
+
+    monkeypatch.setattr(canonical, "inet_ntop", knows_none)
+    assert not canonical._writes_as_the_standard()

@@ -6,8 +6,8 @@ import unicodedata
 import pytest
 from hypothesis import given, strategies as st
 
-from envelope_fields.crypto.unicode import VERSION, casefold, digits, folding, nfkc
-from envelope_fields.crypto.unicode.folding import tables
+from envelope_fields.crypto import unicode
+from envelope_fields.crypto.unicode import VERSION, casefold, digits, nfkc, tables
 from tests.vectors import make_unicode_tables as generator
 
 LETTERS = [chr(each) for each in range(sys.maxunicode + 1) if not 0xD800 <= each < 0xE000]
@@ -53,7 +53,7 @@ def test_text(text):
 
 def test_what_begins_a_cluster_is_never_joined():
     """So that text is folded cluster by cluster: no character is joined with the one before it."""
-    joining = folding._joining()
+    joining = unicode._joining()
     begins = [letter for letter in ASSIGNED if letter not in joining]
     assert [letter for letter in begins if casefold(letter)[0] in joining] == []
     assert [letter for letter in begins if nfkc(letter)[0] in joining] == []
@@ -99,7 +99,7 @@ def test_ascii_is_folded_as_any_text():
     """Its way is a shorter one, and leads to the same: for each character, beside each other."""
     letters = list(map(chr, range(128)))
     texts = [*letters, *(first + second for first in letters for second in letters)]
-    apart = [folding._composed(folding._ordered(folding._apart(text))) for text in texts]
+    apart = [unicode._composed(unicode._ordered(unicode._apart(text))) for text in texts]
     assert ["".join(each) if isinstance(each, list) else each for each in apart] == texts
     folded = [text.translate(tables().foldings) for text in texts]
     assert [casefold(text) for text in texts] == folded == list(map(theirs, texts))

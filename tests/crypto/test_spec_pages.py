@@ -65,7 +65,7 @@ def test_its_query_finds_the_key_of_a_stored_envelope(page, settings):
     from envelope_fields.crypto import context, envelope
 
     label = "clinic.patient.notes"
-    key = keyring.derived.wrapping_key("default", "default")
+    key = keyring.values.wrapping_key("default", "default")
     stored = envelope.encrypt(key, b"a value", context.field_context(label))
 
     with connections["default"].cursor() as cursor:

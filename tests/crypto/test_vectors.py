@@ -173,7 +173,7 @@ def test_several_contexts_are_tried_in_order(vector, monkeypatch):
         tried.append(bound_to.hex())
         return opened(key, stored, bound_to)
 
-    monkeypatch.setattr(values, "decrypt_envelope", decrypt_and_note)
+    monkeypatch.setattr(values.envelopes, "decrypt", decrypt_and_note)
     stored = Bytes(vector).envelope
     contexts = [bytes.fromhex(each) for each in vector["contexts"]]
 

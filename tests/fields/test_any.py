@@ -13,7 +13,7 @@ from django.db.models import Value
 from django.forms import modelform_factory
 from django.test.utils import isolate_apps
 
-from envelope_fields.fields import EncryptedCharField, encrypted
+from envelope_fields.fields import EncryptedCharField, EncryptedFieldMixin, encrypted
 from envelope_fields.fields.masks import DOTS, Mask
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.policy import acting_as
@@ -187,8 +187,19 @@ def test_it_is_what_it_extends(contact):
     ids=repr,
 )  # fmt: skip
 def test_what_is_no_field_of_values_is_refused(given):
-    with pytest.raises(TypeError, match=r"^encrypted\(\) takes"):
+    with pytest.raises(TypeError, match=r"^encrypted\(\) takes|^Encrypted\w+ is refused: the "):
         encrypted(given)
+
+
+@pytest.mark.parametrize(
+    "plain_class",
+    [models.FileField, models.ImageField, models.ForeignKey, models.ManyToManyField,
+     models.BigAutoField, models.GeneratedField],
+)  # fmt: skip
+@pytest.mark.parametrize("ours", [EncryptedCharField, EncryptedFieldMixin])
+def test_nor_is_a_class_made_of_one(plain_class, ours):
+    with pytest.raises(TypeError, match=r"^Own is refused: the "):
+        type("Own", (ours, plain_class), {})
 
 
 @isolate_apps("tests")

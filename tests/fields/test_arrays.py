@@ -63,6 +63,23 @@ def test_lists(chart, words):
     assert str(found["doses"][0][1]) == "2.50"
 
 
+@pytest.mark.parametrize(
+    ("base", "items", "found"),
+    [
+        (models.GenericIPAddressField(), ["", "10.0.0.1", None], [None, "10.0.0.1", None]),
+        (models.BooleanField(null=True), ["", "t", []], [None, True, None]),
+        (models.CharField(), ["", None], ["", None]),
+    ],
+    ids=["address", "boolean", "text"],
+)
+def test_items_that_are_left_empty(base, items, found):
+    """As in an `ArrayField`."""
+    for field in (EncryptedArrayField(base), EncryptedArrayField(ArrayField(base))):
+        is_nested = isinstance(field.base_field, ArrayField)
+        read = field.from_plaintext(field.to_plaintext([items] if is_nested else items))
+        assert read == ([found] if is_nested else found)
+
+
 @pytest.mark.parametrize("value", ["s3cret", 5, [["s3cret"]], {"s3cret": 1}.items()])
 def test_what_is_no_list_is_not_stored_nor_shown(chart, value):
     with pytest.raises(ValueError, match=r"^tests\.Listed\.days: ") as caught:

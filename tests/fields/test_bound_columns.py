@@ -9,6 +9,7 @@ from django.core.exceptions import FieldError
 from django.db import connection, models, transaction
 from django.test.utils import isolate_apps
 
+from envelope_fields.databases.mysql import MySQL
 from envelope_fields.fields import EncryptedTextField
 from envelope_fields.fields.sealed import MISSING, SealedValue
 from tests.models.bound import Clinic, Event, Record, Sample, apps
@@ -79,6 +80,27 @@ class TestWhatADatabaseStores:
         with pytest.raises(FieldError, match=r"Sample\.code"), transaction.atomic():
             found.save()
         assert again(row).text == "x"
+
+    def test_a_text_of_which_its_column_lacks_characters(self, monkeypatch):
+        """Without a strict sql_mode, MariaDB writes something else in their place."""
+        if connection.vendor != "mysql":
+            return
+        monkeypatch.setattr(MySQL, "_charset", lambda *_: "latin1")
+        with pytest.raises(FieldError, match=r"Sample\.code .*utf8mb4"), transaction.atomic():
+            sample(code="Łódź")
+        row = sample(code="Zürich")
+        assert again(row).text == "x"
+        assert again(sample(code="Lodz")).text == "x"
+
+    @pytest.mark.parametrize("number", [2**15, -(2**15) - 1])
+    def test_a_number_that_its_column_has_no_room_for(self, number):
+        """Without a strict sql_mode, MariaDB writes another one."""
+        if connection.vendor == "sqlite":
+            assert again(sample(number=number)).text == "x"
+            return
+        with pytest.raises(FieldError, match=r"Sample\.number .*32767"), transaction.atomic():
+            sample(number=number)
+        assert again(sample(number=-(2**15))).text == "x"
 
     @isolate_apps("tests")
     def test_a_field_that_stores_something_else(self):

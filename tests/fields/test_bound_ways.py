@@ -8,6 +8,7 @@ from django.core.serializers.base import DeserializationError
 from django.db import connection, models, transaction
 from django.db.migrations.state import ModelState, ProjectState
 from django.db.models import JSONField, Value
+from django.forms import modelform_factory
 
 from envelope_fields.exceptions import DecryptionFailed
 from envelope_fields.fields import EncryptedTextField
@@ -16,7 +17,7 @@ from envelope_fields.fields.sealed import SealedValue
 from envelope_fields.grants import grant
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.policy import acting_as
-from tests.models.bound import Clinic, Event, Owned, Placed, Record, apps
+from tests.models.bound import Chart, Clinic, Event, Folder, Owned, Placed, Record, apps
 from tests.models.tables import tables_of
 from tests.stored import store, stored, version_of
 
@@ -180,6 +181,17 @@ class TestKeysAndMasks:
         assert stored(row, "text") == envelope
         assert (again(row).text, again(row).name) == ("secret", "new")
 
+    def test_a_form_of_one_who_may_not_read_it(self, row, reader):
+        kind = modelform_factory(Owned, fields=["name", "tenant", "text"])
+        with acting_as(reader):
+            form = kind({"name": "new", "tenant": "blue"}, instance=again(row))
+            assert not form.is_valid()
+            assert list(form.errors) == ["text"]
+            form = kind({"name": "new", "tenant": "red"}, instance=again(row))
+            assert form.is_valid(), form.errors
+            form.save()
+        assert (again(row).text, again(row).name) == ("secret", "new")
+
     def test_a_tenants_value_in_anothers_row(self, row):
         other = Owned.objects.create(tenant="blue", text="other")
         store(other, "text", stored(row, "text"))
@@ -309,6 +321,18 @@ class TestOtherWays:
             [Placed(clinic=clinics[0], number=1, text="new")], ignore_conflicts=True
         )
         assert [again(row).text for row in rows] == ["0", "1"]
+
+    @pytest.mark.parametrize("name", ["title", "label"])
+    def test_a_deferred_value_of_a_second_parent_is_of_its_own_row(self, name):
+        for _ in range(3):
+            Folder.objects.create(shelf="s", title="another", label="another")
+        values = {"title": "of one", "label": "of one"}
+        Chart.objects.create(cabinet_id=1, shelf="s", **values)
+        Chart.objects.create(cabinet_id=2, shelf="s", **values)
+        found = Chart.objects.defer(name)
+        if hasattr(models, "FETCH_PEERS"):
+            found = found.fetch_mode(models.FETCH_PEERS)
+        assert [getattr(each, name) for each in found] == ["of one", "of one"]
 
     @pytest.mark.skipif("not hasattr(models, 'FETCH_PEERS')")
     def test_peers_are_fetched_together(self, record, clinics, django_assert_num_queries):

@@ -3,6 +3,7 @@
 import copy
 import json
 import pickle
+from contextlib import nullcontext
 from types import ModuleType
 
 import pytest
@@ -10,9 +11,10 @@ from django import forms
 from django.contrib import admin
 from django.contrib.admin.sites import all_sites
 from django.core import serializers
-from django.core.exceptions import FieldError
+from django.core.exceptions import FieldError, ValidationError
 from django.db import models, transaction
 from django.forms.models import model_to_dict
+from django.http import QueryDict
 from django.template import Context, Template
 from django.test.utils import isolate_apps
 from django.urls import path, reverse
@@ -69,6 +71,21 @@ class TestReading:
         assert Template("{{ note.text }}").render(Context({"note": masked})) == DOTS
         assert masked.open == "o"
 
+    @isolate_apps("tests")
+    def test_the_text_of_an_object(self, masked):
+        class Shown(MaskedNote):
+            class Meta:
+                app_label = "tests"
+                proxy = True
+
+            def __str__(self):
+                return self.text
+
+        shown = Shown.objects.get()
+        assert (str(shown), f"{shown}", repr(shown)) == (DOTS, DOTS, f"<Shown: {DOTS}>")
+        with acting_as(APPLICATION):
+            assert str(shown) == "moth."
+
     def test_it_is_no_text(self, masked):
         assert masked.text != DOTS
         assert masked.text != masked.data
@@ -106,6 +123,21 @@ class TestReading:
             deferred.save()
         assert unchanged(note)
 
+    @pytest.mark.parametrize(
+        ("condition", "is_met"),
+        [
+            ({"title__gt": ""}, True),
+            ({"title": "other"}, False),
+            ({"text__isnull": False}, True),
+            ({"text__isnull": True}, False),
+        ],
+    )
+    def test_constraints_are_validated(self, masked, condition, is_met):
+        constraint = models.CheckConstraint(condition=models.Q(**condition), name="c")
+        met = nullcontext() if is_met else pytest.raises(ValidationError)
+        with met:
+            constraint.validate(MaskedNote, masked)
+
     def test_other_failures_are_raised(self, note, user):
         disable("lab")
         with acting_as(APPLICATION), pytest.raises(EnvelopeError):
@@ -141,6 +173,11 @@ class TestSaving:
         with acting_as(APPLICATION):
             assert MaskedNote.objects.get().title == "new"
 
+    @pytest.mark.django_db(databases=["default", "other"])
+    def test_bulk_update_of_another_database_would_need_the_value(self, masked):
+        with pytest.raises(FieldError, match="masked value"):
+            MaskedNote.objects.using("other").bulk_update([masked], ["title", "text"])
+
     def test_bulk_update_without_our_queryset(self, masked):
         with pytest.raises(FieldError, match="EncryptedQuerySet"), transaction.atomic():
             MaskedNote.plain_objects.bulk_update([masked], ["text"])
@@ -168,6 +205,14 @@ class TestSaving:
             masked.save()
         with acting_as(APPLICATION):
             assert MaskedNote.objects.count() == 1
+
+    def test_assigned_to_another_object(self, masked):
+        other = MaskedNote(title="other", text=masked.text)
+        with pytest.raises(FieldError, match="a copy of the row"), transaction.atomic():
+            other.save()
+        with acting_as(APPLICATION):  # who may read it: the value is written, and no dots
+            other.save()
+            assert MaskedNote.objects.get(title="other").text == "moth."
 
     def test_a_row_that_is_gone(self, masked):
         MaskedNote.objects.all().delete()
@@ -271,6 +316,14 @@ class TestForms:
         assert unchanged(note)
         assert MaskedNote.objects.get().title == "new"
 
+    def test_what_stays_is_not_cleaned(self, user):
+        """Spaces would be taken away, for instance."""
+        MaskedNote.objects.update(text=" moth ")
+        form = NoteForm({"title": "new", "open": "p"}, instance=MaskedNote.objects.get())
+        assert form.is_valid(), form.errors
+        form.save()
+        assert MaskedNote.objects.get().text == " moth "
+
     def test_emptied_by_whoever_may(self, note):
         form = NoteForm({"title": "t", "text": "", "data": "", "open": "o"}, instance=note)
         form.save()
@@ -290,6 +343,58 @@ class TestForms:
         form = NoteForm({"title": "t", "text": DOTS, "data": DOTS, "open": ""})
         assert list(form.errors) == ["text", "data"]
         assert "a value that you may not read" in str(form.errors["text"])
+
+    @pytest.mark.parametrize("widget", [forms.SelectMultiple, forms.CheckboxSelectMultiple])
+    def test_several_choices(self, note, user, widget):
+        """Those that were disabled are not taken for none, by a user who may read them by now."""
+        kind = forms.modelform_factory(
+            MaskedNote, fields=["data"], field_classes={"data": Choices}, widgets={"data": widget}
+        )
+        MaskedNote.objects.update(data=["a"])
+        with acting_as(user):
+            shown = kind(instance=MaskedNote.objects.get()).as_p()
+        assert shown.count('name="data"') == 1
+        assert DOTS in shown
+        for posted, value in (([], ["a"]), (["", "a", "b"], ["a", "b"]), ([""], [])):
+            data = QueryDict(mutable=True)
+            if posted:
+                data.setlist("data", posted)
+            form = kind(data, instance=MaskedNote.objects.get())
+            assert form.is_valid(), form.errors
+            form.save()
+            assert MaskedNote.objects.get().data == value
+
+    def test_fields_that_the_form_declares(self, masked, note):
+        class Declaring(forms.ModelForm):
+            text = forms.ChoiceField(choices=[("", "-"), ("evil!", "evil!")], required=False)
+            data = forms.BooleanField(required=False)
+
+            class Meta:
+                model = MaskedNote
+                fields = ("title", "text", "data")
+
+        form = Declaring(instance=masked)
+        assert form.as_p().count(DOTS) == 2
+        posted = {"title": "new", "text": "evil!", "data": "on"}
+        form = Declaring(posted, instance=masked)
+        assert form.is_valid(), form.errors
+        form.save()
+        assert unchanged(masked)
+        with acting_as(APPLICATION):  # which may read by now
+            form = Declaring({"title": "newer"}, instance=MaskedNote.objects.get())
+            assert form.is_valid(), form.errors
+            form.save()
+        assert unchanged(masked)
+
+    def test_a_field_of_files_that_the_form_declares(self, masked):
+        kind = forms.modelform_factory(
+            MaskedNote, fields=["title", "text"], field_classes={"text": forms.FileField}
+        )
+        declared = type("Declaring", (kind,), {"text": forms.FileField(required=False)})
+        form = declared({"title": "new"}, instance=masked)
+        assert form.is_valid(), form.errors
+        form.save()
+        assert unchanged(masked)
 
     def test_formsets(self, masked):
         make = forms.modelformset_factory(MaskedNote, NoteForm, extra=1)
@@ -316,6 +421,13 @@ class TestForms:
         form = model_admin.get_form(request, masked)(instance=masked)
         assert form["text"].field.disabled
         assert DOTS in str(form["text"])
+
+
+class Choices(forms.MultipleChoiceField):
+    """For lists in JSON."""
+
+    def __init__(self, *, encoder=None, decoder=None, **options):
+        super().__init__(choices=[("a", "a"), ("b", "b")], **options)
 
 
 class EditableNotes(admin.ModelAdmin):
@@ -366,6 +478,19 @@ class TestAdmin:
         history = client.get(reverse("admin:tests_maskednote_history", args=[note.pk])).text
         assert "Title" in history
         assert "Text" not in history
+
+    def test_a_copy_has_what_the_user_writes(self, client, note, monkeypatch):
+        """Without it, it would be made with no value."""
+        monkeypatch.setattr(EditableNotes, "save_as", True)
+        monkeypatch.setattr(ReadOnlyNotes, "save_as", True)
+        monkeypatch.setattr(ReadOnlyNotes, "readonly_fields", ())
+        address = reverse("admin:tests_maskednote_change", args=[note.pk])
+        posted = {"title": "copy", "open": "p", "_saveasnew": "1"}
+        page = client.post(address, posted)
+        assert set(page.context["adminform"].form.errors) == {"text", "data"}
+        assert "This value could not be copied" in page.text
+        assert client.post(address, {**posted, "text": "", "data": "{}"}).status_code == 403
+        assert MaskedNote.objects.count() == 1
 
 
 class NoteSerializer(ModelSerializer):

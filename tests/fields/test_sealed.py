@@ -3,17 +3,21 @@
 import copy
 import logging
 import pickle
+from datetime import timedelta
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.core.cache import cache
 from django.core.exceptions import FieldDoesNotExist, FieldError, SynchronousOnlyOperation
+from django.core.signals import request_finished
 from django.db import connection, models, transaction
 from django.db.models import F, OuterRef, Subquery
+from django.db.models.query import ModelIterable
 from django.forms import modelform_factory
 from django.forms.models import model_to_dict
 from django.template import Context, Template
 from django.test.utils import CaptureQueriesContext, isolate_apps
+from django.utils import timezone
 
 from envelope_fields import keyring
 from envelope_fields.exceptions import (
@@ -25,11 +29,12 @@ from envelope_fields.exceptions import (
     OpeningNeedsThread,
 )
 from envelope_fields.fields import EncryptedQuerySet, EncryptedTextField, open_values
+from envelope_fields.fields.masks import DOTS, Mask
 from envelope_fields.fields.prepared import Kept
 from envelope_fields.fields.sealed import SealedValue
 from envelope_fields.grants import grant, revoke
 from envelope_fields.lifecycle import create_master_key, disable, enable, rotate_master_key
-from envelope_fields.models import KeyGrant
+from envelope_fields.models import AuditEvent, KeyGrant
 from envelope_fields.policy import APPLICATION, acting_as
 from envelope_fields.policy.requests import handled
 from envelope_fields.rotation import run
@@ -281,6 +286,24 @@ class TestPickles:
         with acting_as(ann):
             assert pickle.loads(pickled).text == VALUE
 
+    @pytest.mark.parametrize(
+        "names", [("tests.Note", "missing"), ("tests.Note", "title"), ("tests.Missing", "text")]
+    )
+    def test_code_that_lacks_the_field(self, note, names):
+        found = Note.objects.get()
+        unpickled, (kind, _, *rest) = vars(found)["text"].__reduce__()
+        vars(found)["text"] = unpickled(kind, names, *rest)
+        found = pickle.loads(pickle.dumps(found))
+        assert found.data == {"a": [1]}
+        held = vars(found)["text"]
+        for look in (lambda: found.text, lambda: held == VALUE, found.save):
+            with pytest.raises(EnvelopeError, match="Load the object again"):
+                look()
+        with pytest.raises(TypeError, match="Load the object again"):
+            str(held)
+        assert held.__reduce__() == (unpickled, (kind, names, *rest))
+        assert repr(Mask(held)) == f"<Mask of {'.'.join(names)}: {DOTS}>"
+
     def test_its_version_was_rotated_meanwhile(self, note):
         pickled = pickle.dumps(Note.objects.get())
         rotate_master_key("default")
@@ -441,6 +464,19 @@ class TestWhen:
         with pytest.raises(MalformedEnvelope):
             open_values(Note.objects.all())
 
+    def test_opened_by_an_iterable_of_the_project(self, note):
+        class Marking(ModelIterable):
+            def __iter__(self):
+                for instance in super().__iter__():
+                    instance.mark = instance.title
+                    yield instance
+
+        rows = EncryptedQuerySet(Note)
+        rows._iterable_class = Marking
+        for found in (rows.opened().opened().get(), *rows.opened("text").iterator()):
+            assert found.mark == "t"
+            assert not sealed(found)
+
 
 @pytest.mark.django_db(transaction=True)
 class TestAsync:
@@ -465,6 +501,49 @@ class TestAsync:
 
         for forget in (keyring.forget, keyring.evict):
             assert in_event_loop(look(forget)) == VALUE
+
+    @pytest.fixture
+    def people(self, django_user_model):
+        create_master_key("lab")
+        ann, ben = (django_user_model.objects.create_user(name) for name in ("ann", "ben"))
+        LabNote.objects.create(text=VALUE)
+        MaskedNote.objects.create(text="abc")
+        return ann, ben
+
+    def test_it_is_decided_on_what_is_known(self, people, caplog):
+        ann, ben = people
+        grant("lab", ann, ["decrypt"], expires_at=timezone.now() + timedelta(days=1))
+        keyring.evict()
+
+        async def look(user, look_again):
+            with acting_as(user):
+                note, masked = await LabNote.objects.aget(), await MaskedNote.objects.aget()
+                await look_again(note, masked)
+                if user == ann:
+                    return note.text, masked.text
+                with pytest.raises(KeyAccessDenied):
+                    _ = note.text
+                return str(masked.text)
+
+        async def at_once(note, masked):
+            pass
+
+        async def later(note, masked):
+            await sync_to_async(keyring.forget)()
+            with pytest.raises(OpeningNeedsThread, match="arefresh_from_db"):
+                _ = masked.text
+            await masked.arefresh_from_db(fields=["text"])
+
+        assert in_event_loop(look(ann, at_once)) == (VALUE, "abc")
+        for when in (at_once, later):
+            assert in_event_loop(look(ben, when)) == DOTS
+        assert "SynchronousOnlyOperation" not in caplog.text
+        request_finished.send(None)
+        denied = AuditEvent.objects.filter(outcome="denied").values_list("actor_name", "after")
+        assert {(name, after["field"]) for name, after in denied} == {
+            ("ben", "tests.labnote.text"),
+            ("ben", "tests.maskednote.text"),
+        }
 
     def test_no_root_key_is_asked(self, note, monkeypatch):
         found = Note.objects.get()
@@ -629,11 +708,45 @@ class TestSaving:
         assert stored(Note.objects.using("other").get(), "text") != stored(note, "text")
 
     @pytest.mark.django_db(databases=["default", "other"])
+    def test_another_database_gets_the_rest_when_it_is_saved_again(self, note):
+        Note.objects.using("other").create(pk=note.pk, text="old")
+        found = Note.objects.get()
+        found.save(using="other", update_fields=["title"])
+        found.save()
+        assert Note.objects.using("other").get().text == VALUE
+
+    @pytest.mark.django_db(databases=["default", "other"])
+    def test_another_database_gets_what_was_not_refreshed_from_it(self, note):
+        Note.objects.using("other").create(pk=note.pk, title="other", text="old")
+        found = Note.objects.get()
+        found.refresh_from_db(using="other", fields=["title"])
+        found.save()
+        assert Note.objects.using("other").get().text == VALUE
+
+    @pytest.mark.django_db(databases=["default", "other"])
+    def test_a_replica_gets_nothing_after_a_refresh_either(self, note, settings):
+        before = stored(note, "text")
+        found = Note.objects.get()
+        found._state.db = "other"
+        settings.DATABASE_ROUTERS = ["tests.fields.test_sealed.Primary"]
+        found.refresh_from_db(using="default", fields=["title"])
+        found.save()
+        assert stored(note, "text") == before
+
+    def test_what_a_constructor_is_given_is_written(self, note):
+        loaded = vars(Note.objects.get()).copy()  # as the recipe for loaded values keeps it
+        del loaded["_state"]
+        Note.objects.update(text="another")
+        Note(**loaded).save()
+        assert Note.objects.get().text == VALUE
+
+    @pytest.mark.django_db(databases=["default", "other"])
     def test_a_replica_does_not(self, note, settings, uses):
         before = stored(note, "text")
         found = Note.objects.get()
         found._state.db = "other"  # where it was read
         settings.DATABASE_ROUTERS = ["tests.fields.test_sealed.Primary"]
+        found.save(update_fields=["title"])
         found.save()
         assert stored(note, "text") == before
         assert uses() == 0
@@ -653,6 +766,21 @@ class TestSaving:
     def test_threads_may_look_at_once(self, note):
         found = Note.objects.get()
         assert at_once(*[lambda: found.text] * 8) == [VALUE] * 8
+
+    @pytest.mark.parametrize("meanwhile", [lambda found: found.data, None])
+    def test_what_another_thread_has_opened_or_assigned_stays(self, note, monkeypatch, meanwhile):
+        found, field = Note.objects.get(), Note._meta.get_field("data")
+        opened, seen = field.opened, []
+
+        def slowly(sealed):
+            if not seen:
+                seen.append(None)
+                seen.append(meanwhile(found) if meanwhile else [2])
+                found.data = seen[1]
+            return opened(sealed)
+
+        monkeypatch.setitem(vars(field), "opened", slowly)
+        assert found.data is found.data is seen[1]
 
     def test_errors_hold_no_value(self, note):
         store(note, "text", damaged(stored(note, "text")))

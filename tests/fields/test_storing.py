@@ -4,8 +4,10 @@ import copy
 import pickle
 
 import pytest
+from django.core.exceptions import FieldError, ValidationError
 from django.core.management import call_command
 from django.db import connection, transaction
+from django.db.models import Value
 
 from envelope_fields.exceptions import EnvelopeError, MasterKeyUnusable
 from envelope_fields.fields.masks import Mask
@@ -23,6 +25,7 @@ from tests.models import (
     Place,
     Restaurant,
     TenantNote,
+    UuidKeyed,
 )
 from tests.stored import store, stored
 
@@ -51,6 +54,13 @@ class TestAssigned:
         found.text = before
         found.save()
         assert Note.objects.get().text == VALUE
+
+    @pytest.mark.parametrize("name", ["text", "data"])
+    def test_but_not_inside_an_expression(self, note, name):
+        field = Note._meta.get_field(name)
+        sealed_one = Note.objects.get().__dict__[name]
+        with pytest.raises(FieldError, match=rf"Note\.{name}: Value\(\) was given a sealed value"):
+            Note.objects.update(**{name: Value(sealed_one, output_field=field)})
 
     def test_but_not_where_it_was_all_the_time(self, note):
         found = Note.objects.get()
@@ -111,6 +121,21 @@ class TestShapes:
         found.save()
         made = Restaurant.objects.get(pk=found.pk)
         assert (made.secret, made.menu) == (VALUE, ["m"])
+
+    def test_a_primary_key_that_is_assigned_as_text(self):
+        made = UuidKeyed.objects.create(text=VALUE)
+        before = stored(made, "text")
+        found = UuidKeyed.objects.get()
+        found.pk = str(found.pk)
+        found.save()
+        assert stored(made, "text") == before
+        found.pk = str(UuidKeyed.objects.create(text="other").pk)
+        found.save()
+        assert UuidKeyed.objects.get(pk=found.pk).text == VALUE
+        found = UuidKeyed.objects.get(pk=made.pk)
+        found.pk = "not one"
+        with pytest.raises(ValidationError):
+            found.save()
 
     def test_a_composite_key(self):
         made = CompositeKeyed.objects.create(ward=1, bed=2, text=VALUE)

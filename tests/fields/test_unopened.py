@@ -5,6 +5,7 @@ from django.contrib import admin
 from django.contrib.admin.sites import all_sites
 from django.core.exceptions import FieldError, ValidationError
 from django.db import transaction
+from django.forms import BooleanField, ModelForm
 from django.forms.models import model_to_dict
 from django.utils.translation import override
 from rest_framework.renderers import JSONRenderer
@@ -119,6 +120,18 @@ class TestTheAdmin:
         assert (stored(bad, "text"), stored(bad, "data")) == before
         assert Note.objects.values_list("title", flat=True).get(pk=bad.pk) == "new"
 
+    def test_a_field_that_its_form_declares(self, rows, pages):
+        _, bad = rows
+
+        class Declaring(ModelForm):
+            data = BooleanField(required=False)
+
+        kind = type("DeclaringAdmin", (NoteAdmin,), {"form": Declaring})
+        assert pages("change_view", str(bad.pk), by=kind).count(WORDS) >= 2
+        before = stored(bad, "data")
+        assert pages("change_view", str(bad.pk), data={"title": "new"}, by=kind).status_code == 302
+        assert stored(bad, "data") == before
+
     def test_one_that_opens_by_the_time_it_is_posted(self, pages):
         note = Note.objects.create(title="t", text="value", data={"a": 1})
         disable("default")
@@ -129,6 +142,46 @@ class TestTheAdmin:
         data = {"title": "new", "text": WORDS, "data": '{"b": 1}'}
         assert pages("change_view", str(note.pk), data=data).status_code == 302
         assert Note.objects.get().text == "value"
+
+    def test_one_that_opens_no_more_when_it_is_posted(self, pages):
+        """What was written meanwhile would be gone, and the page say that it was saved."""
+        note = Note.objects.create(title="t", text="value", data={"a": 1})
+        disable("default")
+        page = pages("change_view", str(note.pk), data={"title": "new", "text": "written"})
+        assert "This was not saved" in page
+        assert "written" in page
+        assert pages("change_view", str(note.pk), data={"title": "new"}).status_code == 302
+        enable("default")
+        assert list(Note.objects.values_list("title", "text")) == [("new", "value")]
+
+    def test_a_copy(self, rows, pages):
+        """Without its value, it would be made with none."""
+        kind = type("CopyingAdmin", (NoteAdmin,), {"save_as": True})
+        data = {"title": "copy", "data": "[1]", "_saveasnew": "1"}
+        page = pages("change_view", str(rows[1].pk), data=data, by=kind)
+        assert "This value could not be copied" in page
+        assert Note.objects.count() == 2
+        response = pages("change_view", str(rows[1].pk), data={**data, "text": "mine"}, by=kind)
+        assert response.status_code == 302
+        assert Note.objects.latest("pk").text == "mine"
+
+    @pytest.mark.parametrize("option", ["radio_fields", "raw_id_fields", "readonly_fields"])
+    def test_the_text_of_a_related_object(self, rows, pages, monkeypatch, option):
+        monkeypatch.setattr(Note, "__str__", lambda note: f"{note.text}")
+        child = Child.objects.create(note=rows[1], text="child")
+        options = {"list_display": ["id", "note"], "list_filter": ["note"]}
+        kind = type("RelatedAdmin", (ChildAdmin,), options)
+        setattr(kind, option, {"note": admin.VERTICAL} if option == "radio_fields" else ["note"])
+        assert WORDS in pages("change_view", str(child.pk), by=kind, model=Child)
+        assert pages("changelist_view", by=kind, model=Child).count(WORDS) == 2
+
+    def test_what_is_deleted_with_an_object(self, rows, pages, monkeypatch):
+        monkeypatch.setattr(Child, "__str__", lambda child: f"{child.text}")
+        child = Child.objects.create(note=rows[0], text="child")
+        store(child, "text", stored(rows[1], "text"))
+        assert WORDS in pages("delete_view", str(rows[0].pk))
+        chosen = {"action": "delete_selected", "_selected_action": rows[0].pk}
+        assert WORDS in pages("changelist_view", data=chosen)
 
     def test_what_is_edited_in_the_list(self, rows, pages):
         fine, bad = rows
@@ -188,6 +241,40 @@ class TestSerializers:
         assert bad["text"].startswith(WORDS)
         assert bad["data"].startswith(WORDS)
         assert WORDS.encode() in JSONRenderer().render([bad])
+
+    def test_an_object_within_itself(self, rows):
+        class Nesting(NoteSerializer):
+            whole = NoteSerializer(source="*")
+
+            class Meta(NoteSerializer.Meta):
+                fields = ("whole", *NoteSerializer.Meta.fields)
+
+        note = Note.objects.get(pk=rows[1].pk)
+        data = Nesting(note).data
+        assert data["text"] == data["whole"]["text"]
+        assert data["text"].startswith(WORDS)
+        with pytest.raises(EnvelopeError):
+            _ = note.text
+
+    def test_what_depth_makes(self, rows):
+        class ChildSerializer(EncryptedSerializerMixin, ModelSerializer):
+            class Meta:
+                model = Child
+                fields = "__all__"
+                depth = 1
+
+        class Nesting(ModelSerializer):
+            def build_nested_field(self, *args):
+                return NoteSerializer, {"read_only": True}
+
+        class NestingSerializer(EncryptedSerializerMixin, Nesting):
+            Meta = ChildSerializer.Meta
+
+        child = Child.objects.create(note=rows[1], text="fine")
+        for kind in (ChildSerializer, NestingSerializer):
+            data = kind(Child.objects.get(pk=child.pk)).data
+            assert (data["text"], data["note"]["title"]) == ("fine", "bad")
+            assert data["note"]["text"].startswith(WORDS)
 
     def test_input(self, rows):
         serializer = NoteSerializer(data={"title": "t", "text": WORDS, "data": {}})

@@ -19,6 +19,7 @@ from envelope_fields.models import AuditEvent, KeyGrant, KeyState
 from envelope_fields.policy import Action, Principal, acting_as, require
 from envelope_fields.policy.requests import handled
 from tests.at_once import at_once
+from tests.management import printed
 from tests.models import LabNote
 from tests.policy import read_as
 
@@ -98,6 +99,11 @@ class TestGranting:
             grant(lab, ann, ["decrypt"], expires_at=timezone.now())
         with pytest.raises(ValidationError, match="without a time zone"):
             grant(lab, ann, ["decrypt"], expires_at=datetime(2999, 1, 1))
+
+    def test_times_of_which_utc_has_no_more(self, lab, ann):
+        last = datetime.max.replace(tzinfo=timezone.get_fixed_timezone(-840))
+        with pytest.raises(ValidationError, match="too far away"):
+            grant(lab, ann, ["decrypt"], expires_at=last)
 
     def test_in_a_project_without_time_zones(self, lab, ann, settings):
         settings.USE_TZ = False
@@ -300,6 +306,22 @@ class TestDepartures:
         staff.delete()
         assert KeyGrant.objects.get() == kept
 
+    @pytest.mark.django_db(transaction=True, databases="__all__")
+    def test_a_copy_of_a_user_in_another_database_does_not(self, lab, ann):
+        made = grant(lab, ann, ["decrypt"])
+        User(pk=ann.pk, username="ann").save(using="other")
+        User.objects.using("other").get(pk=ann.pk).delete()
+        assert KeyGrant.objects.get() == made
+
+    @pytest.mark.django_db(transaction=True, databases="__all__")
+    def test_a_user_who_is_gone_everywhere(self, lab, ann):
+        grant(lab, ann, ["decrypt"])
+        User(pk=ann.pk, username="ann").save(using="other")
+        users = User.objects.filter(pk=ann.pk)
+        users._raw_delete("default")  # as by another alias of the same database
+        User.objects.using("other").get(pk=ann.pk).delete()
+        assert not KeyGrant.objects.exists()
+
     @pytest.mark.django_db(transaction=True)
     def test_a_user_who_stays_after_all_keeps_them(self, lab, ann):
         made = grant(lab, ann, ["decrypt"])
@@ -324,33 +346,28 @@ class TestDepartures:
 
 @pytest.mark.any_database
 class TestCommands:
-    def run(self, *arguments):
-        out = StringIO()
-        call_command(*arguments, stdout=out)
-        return out.getvalue()
-
     def test_grant_list_revoke(self, lab, ann, staff):
-        out = self.run("grant_key", "lab", "--user", "ann", "--action", "decrypt")
+        out = printed("grant_key", "lab", "--user", "ann", "--action", "decrypt")
         made = KeyGrant.objects.get()
         assert out == f"Grant {made.pk}: The user 'ann' may decrypt with 'lab'.\n"
-        self.run(
+        printed(
             "grant_key", "lab", "--group", "laboratory", "--action", "encrypt",
             "--action", "decrypt", "--context", "tests.LabNote", "--expires", "2999-12-31T18:00",
         )  # fmt: skip
-        first, second = self.run("list_grants").splitlines()
+        first, second = printed("list_grants").splitlines()
         assert first == f"{made.pk}  lab  auth.user ann: decrypt"
         assert (
             "auth.group laboratory: encrypt, decrypt in tests.labnote until 2999-12-31 18:00"
             in second
         )
         assert second.endswith("(void: inactive)")
-        assert "Revoked grant" in self.run("revoke_grant", str(made.pk))
+        assert "Revoked grant" in printed("revoke_grant", str(made.pk))
         assert not KeyGrant.objects.filter(pk=made.pk).exists()
 
     def test_json(self, lab, ann, granted):
         made = grant(lab, ann, ["decrypt"])
         gone = granted(lab, User(pk=987654321), Action.DECRYPT, expires_at=timezone.now())
-        assert json.loads(self.run("list_grants", "--json", "--user", "ann")) == [
+        assert json.loads(printed("list_grants", "--json", "--user", "ann")) == [
             {
                 "grant": made.pk,
                 "key": "lab",
@@ -364,32 +381,32 @@ class TestCommands:
                 "void": "",
             }
         ]
-        listed = json.loads(self.run("list_grants", "--json", "--key", "lab"))
+        listed = json.loads(printed("list_grants", "--json", "--key", "lab"))
         assert [item["void"] for item in listed if item["grant"] == gone.pk] == ["gone"]
-        assert self.run("list_grants", "--key", "default") == "There are no grants.\n"
+        assert printed("list_grants", "--key", "default") == "There are no grants.\n"
 
     def test_granting_and_revoking_as_json(self, lab, ann):
-        made = json.loads(self.run("grant_key", *TO_ANN, "--json"))
+        made = json.loads(printed("grant_key", *TO_ANN, "--json"))
         assert (made["grant"], made["name"]) == (KeyGrant.objects.get().pk, "ann")
         assert made["actions"] == ["decrypt"]
-        assert json.loads(self.run("revoke_grant", str(made["grant"]), "--json")) == made
+        assert json.loads(printed("revoke_grant", str(made["grant"]), "--json")) == made
         assert not KeyGrant.objects.exists()
 
     @pytest.mark.parametrize(("kind", "name"), [("user", "ANN"), ("group", "Laboratory")])
     def test_names_match_exactly(self, lab, ann, kind, name):
         Group.objects.create(name="laboratory")
         with pytest.raises(CommandError, match=f"There is no {kind} '{name}'"):
-            self.run("grant_key", "lab", f"--{kind}", name, "--action", "decrypt")
-        self.run("grant_key", "lab", f"--{kind}", name.lower(), "--action", "decrypt")
+            printed("grant_key", "lab", f"--{kind}", name, "--action", "decrypt")
+        printed("grant_key", "lab", f"--{kind}", name.lower(), "--action", "decrypt")
 
     def test_a_key_without_an_alias(self, lab, ann):
         move_alias("lab", create_master_key("other"))
-        self.run("grant_key", str(lab.pk), "--user", "ann", "--action", "manage_grants")
+        printed("grant_key", str(lab.pk), "--user", "ann", "--action", "manage_grants")
         made = KeyGrant.objects.get(master_key=lab)
-        assert f"{lab.pk}  auth.user ann" in self.run("list_grants", "--key", str(lab.pk))
+        assert f"{lab.pk}  auth.user ann" in printed("list_grants", "--key", str(lab.pk))
         with pytest.raises(CommandError, match=str(lab.pk)):
-            self.run("revoke_grant", str(made.pk))
-        self.run("revoke_grant", str(made.pk), "--override", str(lab.pk))
+            printed("revoke_grant", str(made.pk))
+        printed("revoke_grant", str(made.pk), "--override", str(lab.pk))
 
     def test_many_grants_are_a_few_queries(self, lab, granted, django_assert_max_num_queries):
         for user in User.objects.bulk_create(User(username=str(n)) for n in range(20)):
@@ -400,8 +417,8 @@ class TestCommands:
     def test_the_last_one(self, lab, ann):
         last = grant(lab, ann, MANAGE)
         with pytest.raises(CommandError, match="No other grantee can manage"):
-            self.run("revoke_grant", str(last.pk))
-        self.run("revoke_grant", str(last.pk), "--override", "lab")
+            printed("revoke_grant", str(last.pk))
+        printed("revoke_grant", str(last.pk), "--override", "lab")
         assert not KeyGrant.objects.exists()
 
     @pytest.mark.parametrize(
@@ -421,21 +438,21 @@ class TestCommands:
     )
     def test_mistakes(self, lab, ann, arguments, message):
         with pytest.raises(CommandError, match=message):
-            self.run("grant_key", *arguments)
+            printed("grant_key", *arguments)
         assert not KeyGrant.objects.exists()
 
     def test_they_act_as_the_application(self, lab, ann, settings):
         settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "REQUIRE_PRINCIPAL": True}
-        self.run("grant_key", *TO_ANN)
+        printed("grant_key", *TO_ANN)
         assert [event.actor_type for event in events("create_grant")] == ["application"]
 
     def test_but_not_in_a_request(self, lab, ann):
         with handled():
             with pytest.raises(CommandError, match="No principal is bound"):
-                self.run("grant_key", *TO_ANN)
+                printed("grant_key", *TO_ANN)
             with acting_as(ann), pytest.raises(CommandError, match="may not manage_grants"):
-                self.run("grant_key", *TO_ANN)
+                printed("grant_key", *TO_ANN)
 
     def test_no_such_grant(self, lab):
         with pytest.raises(CommandError, match="no grant 7"):
-            self.run("revoke_grant", "7")
+            printed("revoke_grant", "7")

@@ -13,7 +13,7 @@ from envelope_fields.indexing.rebuild import Rebuild
 from envelope_fields.jobs.job import Change
 from envelope_fields.jobs.representation import progress
 from envelope_fields.jobs.statements import statements
-from envelope_fields.jobs.statements.made import SHORT_BYTES
+from envelope_fields.jobs.statements.beside import SHORT_BYTES
 from envelope_fields.models import BlindIndex
 from tests.models.indexed import Citizen, Doctor, Insured, Person, Sample, Tailored, Visit
 from tests.stored import store, stored

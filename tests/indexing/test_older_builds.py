@@ -3,17 +3,9 @@
 import pytest
 from django.db import connection
 
-from envelope_fields.checks import begun as checks
+from envelope_fields.checks import indexes as checks
 from envelope_fields.exceptions import IndexNotReady
-from envelope_fields.indexing import (
-    bring_to,
-    builds,
-    change_state,
-    find_indexes,
-    run,
-    start,
-    states,
-)
+from envelope_fields.indexing import bring_to, change_state, find_indexes, run, runs, start, states
 from envelope_fields.lifecycle.index_states import change_index_state
 from envelope_fields.lifecycle.other_processes import OpenTransaction, Waited
 from envelope_fields.models import AuditEvent, BlindIndex
@@ -117,7 +109,7 @@ def test_this_build_may_write_meanwhile(people, monkeypatch):
 def test_a_transaction_that_is_older(people, monkeypatch):
     waited = Waited([OpenTransaction("default", "42", "x")], [])
     with monkeypatch.context() as patched:
-        patched.setattr(builds, "wait_for_older", lambda *_: waited)
+        patched.setattr(runs.other_processes, "wait_for_older", lambda *_: waited)
         with pytest.raises(IndexNotReady, match="process 42 in the database 'default'"):
             bring_to(tables(), "reading")
     assert state() == "verified"

@@ -13,7 +13,15 @@ from django.utils import timezone
 from envelope_fields import rotation
 from envelope_fields.exceptions import IndexNotReady, KeyAccessDenied
 from envelope_fields.grants import grant, revoke
-from envelope_fields.indexing import active_run, change_state, run, runs, start, states
+from envelope_fields.indexing import (
+    active_run,
+    change_state,
+    find_indexes,
+    run,
+    runs,
+    start,
+    states,
+)
 from envelope_fields.indexing.rebuild import Rebuild
 from envelope_fields.jobs.representation import progress, run_content
 from envelope_fields.jobs.runs import RotationUnderWay, runs_about
@@ -121,12 +129,21 @@ class TestRuns:
             begin(REBUILD)
         assert way.value.run == begun
         # Of another index, and a rotation of the key of its values, it keeps none.
-        assert (
-            begin(REBUILD, index_of(Person, "email_index")._beside("email").indexes[0])
-            if (False)
-            else begin(REBUILD, index_of(Sealed, "value_index"))
-        )
+        assert begin(REBUILD, index_of(Sealed, "value_index"))
         assert rotation.run("default").state == RotationState.COMPLETED
+
+    def test_one_after_another_of_two_operators(self, people):
+        """The other one's command is at its verification already: both end well."""
+        verification = interrupted(begin(VERIFY, limits=Limits(batch_size=2)))
+        report = states.bring_to(find_indexes([LABEL]))
+        assert [each.kind for each in report.runs] == [REBUILD]
+        assert rotation.find_run(verification).state == RotationState.COMPLETED
+        assert (report.is_right, left()) == (True, 0)
+
+    def test_the_run_of_another_that_stays_is_an_error(self, people):
+        verification = begin(VERIFY)
+        with pytest.raises(RotationUnderWay, match=str(verification.pk)):
+            states.bring_to(find_indexes([LABEL]), work=lambda begun: begun)
 
     def test_it_is_listed(self, people, capsys):
         begun = begin()
@@ -144,6 +161,22 @@ class TestRuns:
             with django_capture_on_commit_callbacks(execute=True):
                 index = index_of(Person, "email_index")
                 begun = runs.start_dispatched(index, REBUILD, using="default")
+        assert told == [begun.pk]
+
+    @pytest.mark.parametrize("seconds", [-5, 5])
+    def test_clock_of_the_keys_database(self, people, settings, seconds, monkeypatch,
+                                        django_capture_on_commit_callbacks):  # fmt: skip
+        """Machines may differ from it, and what counts since a change of state is told by it."""
+        told, now = [], timezone.now() + timedelta(seconds=seconds)
+        with_worker(settings, "process.ProcessWorker")
+        from envelope_fields.jobs.workers.process import ProcessWorker
+
+        monkeypatch.setattr(ProcessWorker, "begin", lambda worker, run_id: told.append(run_id))
+        monkeypatch.setattr("envelope_fields.databases.now", lambda: now)
+        with django_capture_on_commit_callbacks(execute=True):
+            index = index_of(Person, "email_index")
+            begun = runs.start_dispatched(index, VERIFY, using="default")
+        assert begun.created_at == now
         assert told == [begun.pk]
 
     def test_verification_writes_nothing(self, people):

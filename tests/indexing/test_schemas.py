@@ -10,10 +10,10 @@ from envelope_fields.census.indexes import ColumnNotThere
 from envelope_fields.databases import RowsHidden
 from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.indexing import bring_to, collisions, find_indexes, run, start
-from envelope_fields.indexing.rebuild import KINDS, IndexScope
 from envelope_fields.indexing.rows import NoSuchIndex
+from envelope_fields.indexing.runs import KINDS, IndexScope
 from envelope_fields.jobs.representation import progress
-from envelope_fields.models import BlindIndex
+from envelope_fields.models import BlindIndex, RotationRun
 from envelope_fields.rotation import failures
 from tests.census.schemas import BOUND, as_bound_role, execute, quoted
 from tests.census.test_schemas import limited_to
@@ -139,4 +139,4 @@ def test_rows_that_are_hidden_are_not_zero():
             list(collisions(hidden))
         for kind in KINDS:
             with pytest.raises(RowsHidden, match=r"acme.*tests_person"):
-                IndexScope(LABEL, kind).count(hidden.column)
+                IndexScope(RotationRun(kind=kind, only_fields=[LABEL])).count(hidden.column)

@@ -8,6 +8,7 @@ from django.apps.registry import Apps
 from django.db import DatabaseError, connection, models, transaction
 
 from envelope_fields.census import columns
+from envelope_fields.databases import database
 from envelope_fields.databases.index_triggers import (
     IndexedValues,
     TriggersImpossible,
@@ -23,7 +24,7 @@ from envelope_fields.fields import (
 from envelope_fields.lifecycle import index_triggers as of_indexes
 from envelope_fields.lifecycle.index_states import change_index_state
 from envelope_fields.lifecycle.indexes import repair
-from envelope_fields.migrating.indexes import _look
+from envelope_fields.migrating.indexes import look
 from envelope_fields.models import BlindIndex
 from tests.models.keyed import only
 from tests.models.tables import tables_of
@@ -178,6 +179,16 @@ def test_the_same_value_once_more(charts):
         assert stored("Email Index", charts[0].pk) == before
 
 
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="only PostgreSQL has the setting")
+def test_backslashes_that_are_escapes(charts):
+    execute("SET standard_conforming_strings = off")
+    try:
+        test_the_same_value_once_more(charts)
+        test_a_value_that_is_written_without_its_index(charts)
+    finally:
+        execute("SET standard_conforming_strings = on")
+
+
 def test_they_are_made_and_dropped_as_often_as_asked(charts):
     for triggers in (of_email(), of_both()):
         assert triggers.are_there()
@@ -209,6 +220,19 @@ def test_a_column_that_is_not_there_yet(charts):
     assert of_indexes.settle(index, "filling") == []
 
 
+@pytest.mark.skipif("connection.vendor != 'sqlite'", reason="only SQLite has such tables")
+def test_a_table_without_rowid():
+    """A trigger would refuse each write; to lock such a table takes no rowid."""
+    execute("CREATE TABLE other (id text PRIMARY KEY, v blob, v_index blob) WITHOUT ROWID")
+    try:
+        index = IndexedValues(None, quote("other"), quote("v_index"), (quote("v"),))
+        with pytest.raises(DatabaseError, match="rowid"):
+            index_triggers("default", index).make()
+        database("default").lock_for_writing("other")
+    finally:
+        execute("DROP TABLE other")
+
+
 def test_inside_a_transaction(charts):
     of_email().drop()
     with transaction.atomic():
@@ -233,6 +257,16 @@ def test_a_table_that_is_locked(charts):
         with pytest.raises(DatabaseError):
             autonomous(lambda: of_email().make(), "default")
     assert not of_email().are_there()
+
+
+def test_a_transaction_in_which_they_were_not_made_waits_as_before(charts):
+    if connection.vendor != "postgresql":
+        pytest.skip("no transaction has settings of its own, or is there to be gone on with")
+    with transaction.atomic():
+        before = execute("SHOW lock_timeout")
+        with pytest.raises(DatabaseError):
+            index_triggers("default", index_of("not_there", "email")).make()
+        assert execute("SHOW lock_timeout") == before
 
 
 def test_a_role_that_may_not_is_told(charts, monkeypatch, caplog):
@@ -292,7 +326,7 @@ def test_they_are_not_in_the_way_of_migrations(begun):
     """A trigger that names a column which was renamed would keep every row from being written."""
 
     def planned(*labels):
-        _look(using="default", plan=[(SimpleNamespace(app_label=each, operations=()), False)
+        look(using="default", plan=[(SimpleNamespace(app_label=each, operations=()), False)
                                      for each in labels])  # fmt: skip
 
     planned()

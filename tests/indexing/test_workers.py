@@ -61,5 +61,5 @@ class TestWorkers:
 
     @pytest.mark.parametrize("command", ["rebuild_indexes", "verify_indexes"])
     def test_none(self, command):
-        with pytest.raises(CommandError, match="--workers must be at least 1"):
+        with pytest.raises(CommandError, match="workers must be a number from 1 to"):
             call_command(command, LABEL, workers=0)

@@ -68,7 +68,7 @@ def test_what_is_written_between_reading_and_swapping_stays(monkeypatch):
 def test_values_under_the_old_version_that_come_later(monkeypatch):
     """A process that has not heard of the rotation writes behind the back of the pass."""
     rows = notes(3)
-    stale = keyring.derived.wrapping_key("default", "default")
+    stale = keyring.values.wrapping_key("default", "default")
     rotate_master_key("default")
     field = Note._meta.get_field("text")
     late = []

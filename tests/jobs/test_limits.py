@@ -8,10 +8,13 @@ import pytest
 from django.db import connection
 
 from envelope_fields import rotation
+from envelope_fields.census.columns import encrypted_columns
+from envelope_fields.jobs.batches import Batches
 from envelope_fields.jobs.throttle import NICE_RATIO, BatchSize, RateLimit
 from envelope_fields.lifecycle import rotate_master_key
 from envelope_fields.models import RotationState
 from envelope_fields.rotation import Limits
+from envelope_fields.rotation.rewrap import Rewrap
 from tests.at_once import at_once
 from tests.models import Note, keyed
 from tests.rotation import left, numbers_of
@@ -80,6 +83,32 @@ def test_batches_stay_below_half_of_their_time():
         size.took(seconds)
         seen.append(size.rows)
     assert seen == [500, 250, 250, 500]
+
+
+def test_a_batch_that_was_in_vain_is_made_smaller(monkeypatch):
+    notes(16)
+    rotate_master_key("default")
+    written = []
+
+    def write(job, ask, changes):
+        written.append(len(changes))
+        return ask.swap(changes, replaces_payload=False)
+
+    monkeypatch.setattr(Rewrap, "write", write)
+    monkeypatch.setattr(Rewrap, "may_still_write", lambda *_: written[-1] <= 4)
+    done = rotation.run("default")
+    assert (done.state, numbers_of(done)) == (RotationState.COMPLETED, (16, 16, 0))
+    assert written == [16, 8, 4, 4, 8, 4, 4]
+
+
+@pytest.mark.parametrize(("seconds", "rows"), [(1, 1000), (0, 2000), (60, 2000)])
+def test_batches_stay_below_half_of_what_processes_go_by(settings, seconds, rows):
+    """Where a transaction sees the past, none that takes longer is committed."""
+    settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": seconds}
+    column = next(encrypted_columns("default"))
+    size = Batches(column, Rewrap(column, about_one_key=True), Limits())._size
+    size.took(0.6)
+    assert size.rows == rows
 
 
 @pytest.mark.parametrize(

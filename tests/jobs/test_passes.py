@@ -1,19 +1,28 @@
 """A run passes over its columns until the census, or a pass that skips nothing, says it is done."""
 
+from contextlib import contextmanager
+from datetime import timedelta
+from itertools import product
+
 import pytest
 from django.db import connection
+from django.utils import timezone
 
-from envelope_fields import keyring, rotation
+from envelope_fields import databases, keyring, rotation
+from envelope_fields.census.columns import encrypted_columns
 from envelope_fields.crypto.envelope import encrypt
 from envelope_fields.jobs import ranges
+from envelope_fields.jobs.batches import Batches
 from envelope_fields.jobs.work import begun, move_range
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import MasterKey, RotationRange, RotationState
 from envelope_fields.rotation import Limits
+from envelope_fields.rotation.re_encrypt import ReEncrypt
+from envelope_fields.rotation.rewrap import Rewrap
 from tests.at_once import at_once
 from tests.models import Note, Renamed, TenantNote, UuidKeyed
 from tests.rotation import left, numbers_of, put
-from tests.stored import stored
+from tests.stored import stored, version_of
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -33,12 +42,24 @@ def spoil(row):
 def late_writer(model=Note):
     """Return what writes a text under the version that is current now, whatever comes later."""
     field = model._meta.get_field("text")
-    key = keyring.derived.wrapping_key("default", "default")
+    key = keyring.values.wrapping_key("default", "default")
     return lambda row, text: put(row, "text", encrypt(key, text.encode(), field.contexts[-1]))
 
 
 class Killed(BaseException):
     pass
+
+
+def test_times_are_by_the_clock_of_the_keys_database(monkeypatch):
+    """Machines differ, and states are compared with when a run ended, by that clock."""
+    notes(3)
+    rotate_master_key("default")
+    an_hour = timedelta(hours=1)
+    monkeypatch.setattr("envelope_fields.databases.now", lambda: timezone.now() + an_hour)
+    before = databases.now()
+    run = rotation.run("default")
+    times = [run.created_at, run.resumed_at, run.heartbeat_at, run.finished_at]
+    assert all(before <= each <= databases.now() for each in times)
 
 
 class TestValuesThatNoHeaderTellsOf:
@@ -323,4 +344,94 @@ REMOVAL = {
     "sqlite": "DROP TRIGGER refuse",
     "postgresql": "DROP FUNCTION refuse CASCADE",
     "mysql": "DROP TRIGGER refuse",
+}
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+@pytest.mark.parametrize("kind", ["rewrap", "re_encrypt"])
+def test_rows_that_a_trigger_puts_back_end_with_a_report(kind):
+    """Each pass would write them again, and the run never end."""
+    rows = notes(9)
+    rotate_master_key("default")
+    table, archived = Note._meta.db_table, rows[4].pk
+    with with_trigger(PUTS_BACK, table, archived):
+        run = rotation.run("default", kind=kind, limits=Limits(batch_size=8))
+    assert (run.state, run.pass_number) == (RotationState.COMPLETED, 2)
+    failure = rotation.failures(run).get()
+    assert (failure.row, failure.cause) == (str(archived), "ValuePutBack")
+    assert "trigger" in failure.message
+    assert left("default") == 1
+    assert rotation.run("default").state == RotationState.COMPLETED
+    assert left("default") == 0
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_rows_of_which_a_trigger_drops_what_is_written_are_told(subtests):
+    rows = notes(5)
+    rotate_master_key("default")
+    for each in DROPS.get(connection.vendor, ()):  # MariaDB has no such triggers
+        with subtests.test(each), with_trigger({connection.vendor: each}, "tests_note", rows[2].pk):
+            run = rotation.run("default")
+            assert run.state == RotationState.FAILED
+            assert "1 values stayed" in run.error
+            assert "trigger" in run.error
+
+
+@pytest.mark.django_db(transaction=True, databases=["default", "other"])
+def test_rows_beside_one_that_a_trigger_drops_are_counted(subtests):
+    """The number of rows that an UPDATE gives has what is put back, and not what is dropped."""
+    rows = notes(5)
+    (column,) = [each for each in encrypted_columns("default") if str(each) == "tests.Note.text"]
+    triggers = [*DROPS.get(connection.vendor, ()), PUTS_BACK[connection.vendor]]
+    for each, kind in product(triggers, (Rewrap, ReEncrypt)):
+        old = version_of(stored(rows[0], "text"))
+        rotate_master_key("default")
+        with subtests.test(each, kind=kind):
+            with with_trigger({connection.vendor: each}, "tests_note", rows[2].pk):
+                batches = Batches(column, kind(column), Limits(), looks_back=True)
+                (result,) = batches.between([old], None, None)
+            assert (result.moved, result.skipped, len(result.failed)) == (4, 0, 1)
+            assert result.failed[0].stored.key == (rows[2].pk,)
+        assert rotation.run("default").state == RotationState.COMPLETED
+
+
+@contextmanager
+def with_trigger(statements, table, row):
+    """Have what these statements make on the table, about one row, within the block."""
+    with connection.cursor() as cursor:
+        for statement in statements[connection.vendor]:
+            cursor.execute(statement.format(table=table, row=row))
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(REMOVAL[connection.vendor].format(table=table))
+
+
+_ON_POSTGRESQL = (
+    "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} END $$",
+    "CREATE TRIGGER refuse BEFORE UPDATE ON {{table}} FOR EACH ROW WHEN (old.id = {{row}}) "
+    "EXECUTE FUNCTION refuse()",
+)
+PUTS_BACK = {
+    "sqlite": [
+        "CREATE TRIGGER refuse AFTER UPDATE ON {table} WHEN old.id = {row} "
+        "BEGIN UPDATE {table} SET text = old.text WHERE id = old.id; END"
+    ],
+    "postgresql": [
+        each.format(body="NEW.text := OLD.text; RETURN NEW;") for each in _ON_POSTGRESQL
+    ],
+    "mysql": [
+        "CREATE TRIGGER refuse BEFORE UPDATE ON {table} FOR EACH ROW "
+        "IF old.id = {row} THEN SET NEW.text = OLD.text; END IF"
+    ],
+}
+DROPS = {
+    "sqlite": [
+        [
+            "CREATE TRIGGER refuse BEFORE UPDATE ON {table} WHEN old.id = {row} "
+            "BEGIN SELECT RAISE(IGNORE); END"
+        ]
+    ],
+    "postgresql": [[each.format(body="RETURN NULL;") for each in _ON_POSTGRESQL]],
 }

@@ -10,12 +10,13 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from envelope_fields import rotation
+from envelope_fields.census.indexes import ColumnNotThere
 from envelope_fields.fields.prepared import Unencrypted
-from envelope_fields.jobs.statements import KeysOutOfOrder
+from envelope_fields.jobs.statements.parts import KeysOutOfOrder
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import MasterKey, RotationRun, RotationState
 from envelope_fields.rotation import Limits
-from tests.models import keyed
+from tests.models import UuidKeyed, keyed
 from tests.rotation import left, numbers_of, put
 from tests.stored import stored, version_of
 
@@ -268,3 +269,16 @@ def _moved_and_read(cursor, kind, keys):
         assert texts == [f"{number}" for number in range(len(keys))]
     finally:
         cursor.execute(f"DROP TABLE {table}", ())
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="others are not asked for types")
+@pytest.mark.django_db(databases="__all__")
+def test_that_are_not_migrated_are_named():
+    UuidKeyed.objects.create(text="a")
+    rotate_master_key("default")
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE tests_uuidkeyed RENAME COLUMN id TO ident")
+    with pytest.raises(
+        ColumnNotThere, match=r"tests_uuidkeyed\.text: its table has no column 'id'"
+    ):
+        rotation.run("default", fields=["tests.UuidKeyed"])

@@ -156,7 +156,7 @@ class TestTasks:
         for each in ranges[:-1]:
             move_task(each)
         with rotated_back():
-            stale = keyring.derived.wrapping_key("default", "default")
+            stale = keyring.values.wrapping_key("default", "default")
         context = Note._meta.get_field("text").contexts[0]
         put(notes[0], "text", encrypt(stale, b"0", context))
         assert move_task(ranges[-1]) == run.pk

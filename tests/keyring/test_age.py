@@ -417,7 +417,7 @@ class TestMeanwhile:
     def test_those_who_wait_have_a_time_of_their_own(self, monkeypatch):
         row = rows.current_version("default")
         keyring.evict()
-        monkeypatch.setattr("envelope_fields.keyring.questions.WAIT_SECONDS", 0.01)
+        monkeypatch.setattr("envelope_fields.keyring.opening.WAIT_SECONDS", 0.01)
         monkeypatch.setattr(Service, "gate", Event())
         thread = Thread(target=open_and_close, args=[row])
         thread.start()

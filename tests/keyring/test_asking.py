@@ -94,7 +94,7 @@ def closed(key):
 
 
 def write_under(alias):
-    return keyring.derived.wrapping_key(alias, "default")
+    return keyring.values.wrapping_key(alias, "default")
 
 
 class Thread(threading.Thread):

@@ -17,7 +17,7 @@ from envelope_fields.exceptions import (
     RootKeyRefused,
     RootKeyUnavailable,
 )
-from envelope_fields.keyring import derived, materials, table
+from envelope_fields.keyring import materials, table, values
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import MasterKeyVersion
 from envelope_fields.root_keys.local import LocalRootKey, generate
@@ -65,30 +65,30 @@ def counting(settings, committed):
 
 
 def test_the_root_key_is_asked_once_per_version_and_process(counting):
-    key = derived.wrapping_key("committed", "default")
+    key = values.wrapping_key("committed", "default")
     for _ in range(10):
         keyring.forget()
-        derived.wrapping_key("committed", "default")
-        derived.unwrapping_key(key.header + key.prefix)
+        values.wrapping_key("committed", "default")
+        values.unwrapping_key(key.header + key.prefix)
     assert counting.unwrapped == 1
     keyring.evict()
-    derived.wrapping_key("committed", "default")
+    values.wrapping_key("committed", "default")
     assert counting.unwrapped == 2
 
 
 def test_threads_at_once_ask_the_root_key_once(counting):
-    keys = at_once(*[lambda: derived.wrapping_key("committed", "default")] * 8)
+    keys = at_once(*[lambda: values.wrapping_key("committed", "default")] * 8)
     assert len({key.header for key in keys}) == 1
     assert counting.unwrapped == 1
 
 
 def test_a_warm_key_costs_no_query(committed, django_assert_num_queries):
-    key = derived.wrapping_key("committed", "default")
-    derived.unwrapping_key(key.header + key.prefix)
+    key = values.wrapping_key("committed", "default")
+    values.unwrapping_key(key.header + key.prefix)
     with django_assert_num_queries(0):
         for _ in range(100):
-            derived.wrapping_key("committed", "default")
-            derived.unwrapping_key(key.header + key.prefix)
+            values.wrapping_key("committed", "default")
+            values.unwrapping_key(key.header + key.prefix)
 
 
 def test_seconds_of_zero_ask_the_database_each_time(settings, committed, django_assert_num_queries):
@@ -96,11 +96,11 @@ def test_seconds_of_zero_ask_the_database_each_time(settings, committed, django_
     keyring.forget()
     with django_assert_num_queries(3):  # the version, with the policy of its key
         for _ in range(3):
-            derived.wrapping_key("committed", "default")
+            values.wrapping_key("committed", "default")
 
 
 def test_a_prefix_serves_4096_wraps_and_not_one_more(committed):
-    keys = [derived.wrapping_key("committed", "default") for _ in range(4097)]
+    keys = [values.wrapping_key("committed", "default") for _ in range(4097)]
     assert len({key.prefix for key in keys[:4096]}) == 1
     assert keys[4096].prefix != keys[0].prefix
     assert keys[4096].header == keys[0].header
@@ -111,13 +111,13 @@ def test_threads_never_mix_prefix_and_key(committed, monkeypatch):
     monkeypatch.setattr(table, "WRAPS_PER_PREFIX", 3)
 
     def write():
-        keys = (derived.wrapping_key("committed", "default") for _ in range(300))
+        keys = (values.wrapping_key("committed", "default") for _ in range(300))
         return [envelope.encrypt(key, b"value", CONTEXT) for key in keys]
 
     made = [value for values in at_once(*[write] * 6) for value in values]
     assert len(made) == 1800
     for value in made:
-        assert envelope.decrypt(derived.unwrapping_key(value[:21]), value, CONTEXT) == b"value"
+        assert envelope.decrypt(values.unwrapping_key(value[:21]), value, CONTEXT) == b"value"
     assert len({value[9:33] for value in made}) == 1800
 
 
@@ -134,20 +134,20 @@ def test_eviction_while_others_use_the_key_never_hands_them_a_wiped_one(committe
     evicting.start()
     try:
         made = [
-            envelope.encrypt(derived.wrapping_key("committed", "default"), b"value", CONTEXT)
+            envelope.encrypt(values.wrapping_key("committed", "default"), b"value", CONTEXT)
             for _ in range(200)
         ]
     finally:
         done.set()
         evicting.join()
     for value in made:
-        assert envelope.decrypt(derived.unwrapping_key(value[:21]), value, CONTEXT) == b"value"
+        assert envelope.decrypt(values.unwrapping_key(value[:21]), value, CONTEXT) == b"value"
 
 
 def test_material_that_is_wiped_in_our_own_thread_is_not_used(committed, monkeypatch):
     """By a signal handler, say: a key derived from zeros is everybody's."""
     derive = xaes.derive
-    derived.wrapping_key("committed", "default")
+    values.wrapping_key("committed", "default")
     keyring.forget()
 
     def interrupted(material, prefix):
@@ -156,22 +156,22 @@ def test_material_that_is_wiped_in_our_own_thread_is_not_used(committed, monkeyp
 
     monkeypatch.setattr(xaes, "derive", interrupted)
     with pytest.raises(MasterKeyUnusable, match="Try again"):
-        derived.wrapping_key("committed", "default")
+        values.wrapping_key("committed", "default")
     monkeypatch.undo()
-    derived.wrapping_key("committed", "default")
+    values.wrapping_key("committed", "default")
 
 
 def test_unwrapping_keys_are_bounded(committed, monkeypatch):
     monkeypatch.setattr(table, "UNWRAPPING_KEYS", 10)
-    header = derived.wrapping_key("committed", "default").header
+    header = values.wrapping_key("committed", "default").header
     for number in range(25):
-        derived.unwrapping_key(header + number.to_bytes(12, "big"))
+        values.unwrapping_key(header + number.to_bytes(12, "big"))
     assert len(keyring.cache.known.table.unwrapping) == 10
     assert header + (24).to_bytes(12, "big") in keyring.cache.known.table.unwrapping
 
 
 def test_evicted_material_is_wiped(committed):
-    derived.wrapping_key("committed", "default")
+    values.wrapping_key("committed", "default")
     (material,) = materials._plaintext.values()
     assert any(material)
     keyring.evict()
@@ -181,33 +181,33 @@ def test_evicted_material_is_wiped(committed):
 
 def test_unknown_versions_and_aliases_are_named(committed):
     with pytest.raises(MasterKeyNotFound, match="0102030405060708"):
-        derived.unwrapping_key(b"\x01" + bytes(range(1, 9)) + bytes(12))
+        values.unwrapping_key(b"\x01" + bytes(range(1, 9)) + bytes(12))
     with pytest.raises(MasterKeyNotFound, match="create_master_key"):
-        derived.wrapping_key("nobody", "default")
+        values.wrapping_key("nobody", "default")
     with pytest.raises(MasterKeyNotFound):
-        derived.wrapping_key("Committed", "default")  # MariaDB compares without case
+        values.wrapping_key("Committed", "default")  # MariaDB compares without case
 
 
 @pytest.mark.parametrize("derivation", [b"", b"\x02" + bytes(20), "text", memoryview(b"x" * 21)])
 def test_what_begins_no_envelope(derivation):
     with pytest.raises(MalformedEnvelope):
-        derived.unwrapping_key(derivation)
+        values.unwrapping_key(derivation)
 
 
 def test_state_that_cannot_be_refreshed_denies(committed, monkeypatch):
-    key = derived.wrapping_key("committed", "default")
+    key = values.wrapping_key("committed", "default")
     derivation = key.header + key.prefix
-    derived.unwrapping_key(derivation)
+    values.unwrapping_key(derivation)
 
     def unreachable(*args, **kwargs):
         raise OperationalError("the server is away")
 
     monkeypatch.setattr(connections["default"], "cursor", unreachable)
-    derived.unwrapping_key(derivation)  # within its time it is known
+    values.unwrapping_key(derivation)  # within its time it is known
     keyring.cache.known.table.deadline = 0
     for ask in (
-        lambda: derived.unwrapping_key(derivation),
-        lambda: derived.wrapping_key("committed", "default"),
+        lambda: values.unwrapping_key(derivation),
+        lambda: values.wrapping_key("committed", "default"),
     ):
         with pytest.raises(MasterKeyUnusable, match="could not be read"):
             ask()
@@ -223,13 +223,13 @@ def test_another_root_key_refuses(settings, committed):
         }
     }
     with pytest.raises(RootKeyRefused, match="does not open"):
-        derived.wrapping_key("committed", "default")
+        values.wrapping_key("committed", "default")
 
 
 def test_a_root_key_that_is_gone_from_the_settings(settings, committed):
     settings.ENVELOPE_FIELDS = {}
     with pytest.raises(ImproperlyConfigured, match="has no root key 'default'"):
-        derived.wrapping_key("committed", "default")
+        values.wrapping_key("committed", "default")
     with pytest.raises(ImproperlyConfigured, match="generate_root_key"):
         create_master_key("another")
 
@@ -238,15 +238,15 @@ def test_an_altered_row_is_refused_by_the_root_key(committed):
     version = committed.current_version
     MasterKeyVersion.objects.filter(pk=version.pk).update(number=2)
     with pytest.raises(RootKeyRefused):
-        derived.wrapping_key("committed", "default")
+        values.wrapping_key("committed", "default")
 
 
 def test_a_row_that_is_altered_while_its_material_is_cached(committed):
-    derived.wrapping_key("committed", "default")
+    values.wrapping_key("committed", "default")
     version = committed.current_version
     MasterKeyVersion.objects.filter(pk=version.pk).update(number=2)
     with pytest.raises(RootKeyRefused):
-        derived.wrapping_key("committed", "default")
+        values.wrapping_key("committed", "default")
 
 
 class Wiping(LocalRootKey):
@@ -285,11 +285,11 @@ def test_a_backend_that_does_not_give_back_what_it_wrapped(backend, settings):
 
 
 def test_changed_settings_empty_the_keyring(settings, committed):
-    derived.wrapping_key("committed", "default")
+    values.wrapping_key("committed", "default")
     settings.ENVELOPE_FIELDS = {}
     assert not materials._plaintext
     with pytest.raises(ImproperlyConfigured):
-        derived.wrapping_key("committed", "default")
+        values.wrapping_key("committed", "default")
 
 
 class Failing(root_keys.RootKey):
@@ -320,7 +320,7 @@ def secrets():
 
 
 def test_no_key_shows_in_repr_or_in_a_traceback(committed, settings):
-    key = derived.wrapping_key("committed", "default")
+    key = values.wrapping_key("committed", "default")
     note = Note.objects.create(text="value")
     shown = [
         repr(key),
@@ -329,7 +329,7 @@ def test_no_key_shows_in_repr_or_in_a_traceback(committed, settings):
         str(keyring.cache.known.table.__class__),
     ]
     try:
-        derived.unwrapping_key(b"\x01" + bytes(20))
+        values.unwrapping_key(b"\x01" + bytes(20))
     except MasterKeyNotFound as error:
         frames = traceback.TracebackException.from_exception(error, capture_locals=True)
         shown.extend(frames.format())
@@ -338,7 +338,7 @@ def test_no_key_shows_in_repr_or_in_a_traceback(committed, settings):
 
 
 def test_no_key_shows_when_a_derivation_fails(committed, monkeypatch):
-    derived.wrapping_key("committed", "default")
+    values.wrapping_key("committed", "default")
     keyring.forget()
 
     def fail(material, prefix):
@@ -346,7 +346,7 @@ def test_no_key_shows_when_a_derivation_fails(committed, monkeypatch):
 
     monkeypatch.setattr(xaes, "derive", fail)
     with pytest.raises(KeyboardInterrupt) as caught:
-        derived.wrapping_key("committed", "default")
+        values.wrapping_key("committed", "default")
     frames = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
     shown = "".join(frames.format())
     assert "<KeyBuffer of 32 bytes>" in shown
@@ -354,7 +354,7 @@ def test_no_key_shows_when_a_derivation_fails(committed, monkeypatch):
 
 
 def test_keys_do_not_pickle(committed):
-    key = derived.wrapping_key("committed", "default")
+    key = values.wrapping_key("committed", "default")
     with pytest.raises(TypeError):
         pickle.dumps(key)
     with pytest.raises(TypeError):

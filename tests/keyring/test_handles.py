@@ -151,7 +151,7 @@ class TestItsEnd:
         table = cache.known.table
         assert table.unwrapping
         now = table.deadline + 1
-        for module in (cache, keyring.table, keyring.derived, keyring.handles):
+        for module in (cache, keyring.table, keyring.values, keyring.handles):
             monkeypatch.setattr(module, "uptime", lambda: now)
         assert Note.objects.get().text == VALUE
         assert cache.known.table is not table

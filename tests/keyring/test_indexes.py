@@ -10,9 +10,9 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
-from envelope_fields import keyring
+from envelope_fields import databases, keyring
 from envelope_fields.crypto.blind_index import value_part
-from envelope_fields.databases import clock
+from envelope_fields.databases import transactions
 from envelope_fields.exceptions import (
     IndexNotReady,
     KeyAccessDenied,
@@ -20,7 +20,7 @@ from envelope_fields.exceptions import (
     RootKeyRefused,
 )
 from envelope_fields.fields.index import macs
-from envelope_fields.keyring import cache, indexes, materials
+from envelope_fields.keyring import cache, indexes, materials, uses
 from envelope_fields.lifecycle import create_master_key, disable, enable, rotate_master_key
 from envelope_fields.models import (
     BlindIndex,
@@ -147,7 +147,7 @@ def test_lookups_ask_one_that_is_reading_alone(state):
 
 def test_one_that_is_retired_is_written_until_no_process_asks_it():
     made = value()
-    BlindIndex.objects.update(state=IndexState.RETIRED, state_changed_at=clock.now())
+    BlindIndex.objects.update(state=IndexState.RETIRED, state_changed_at=databases.now())
     assert value() == made
     with pytest.raises(IndexNotReady, match="is retired"):
         search()
@@ -167,7 +167,9 @@ def test_a_key_that_serves_no_fields_is_refused_each_time(transactional_db):
     column = macs.column_of(index())
     for _ in range(2):
         with pytest.raises(MasterKeyUnusable, match="managed by the customer"):
-            indexes.written(column, "search", macs._part, [ADA], "default", "customer")
+            indexes.values(
+                uses.WRITE_INDEX, column, "search", macs._part, [ADA], "default", "customer"
+            )
         assert indexes.known_value(LABEL, "search", macs._part, ADA) is None
 
 
@@ -202,6 +204,15 @@ class TestNotCommitted:
         assert not BlindIndexKey.objects.exists()
         assert not cache.known.table.absorbed
 
+    def test_what_a_table_keeps(self, monkeypatch):
+        """MyISAM has no transactions, and keeps what was written under the pin."""
+        create_master_key("search", usage=KeyUsage.GENERATE_VERIFY_MAC)
+        monkeypatch.setattr(transactions, "is_rolled_back", lambda *_: False)
+        with transaction.atomic():
+            with pytest.raises(MasterKeyUnusable, match="not committed"):
+                value()
+            transaction.set_rollback(True)
+
     def test_a_rollback_leaves_nothing(self):
         create_master_key("search", usage=KeyUsage.GENERATE_VERIFY_MAC)
         with transaction.atomic():
@@ -210,7 +221,7 @@ class TestNotCommitted:
         assert not cache.known.table.indexes
         assert not cache.known.table.pinned
         with pytest.raises(indexes.IndexNotBegun):
-            indexes.searched(macs.column_of(index()), "search", bytes, [b""])
+            indexes.values(uses.SEARCH_INDEX, macs.column_of(index()), "search", bytes, [b""])
 
 
 def test_rows_keep_an_index_from_reading():

@@ -15,7 +15,7 @@ from envelope_fields import keyring, policy
 from envelope_fields.audit import denials
 from envelope_fields.conf import configuration
 from envelope_fields.crypto.format import header
-from envelope_fields.keyring import derived, materials, table, uses, wrapping
+from envelope_fields.keyring import materials, table, uses, values, wrapping
 from envelope_fields.lifecycle import find_master_key
 from envelope_fields.models import key_changes
 
@@ -74,7 +74,7 @@ class Reader:
 
     def __call__(self):
         self._number += 1
-        assert derived.unwrapping_key(self._header + self._number.to_bytes(12, "big")) is not None
+        assert values.unwrapping_key(self._header + self._number.to_bytes(12, "big")) is not None
         # What interrupts itself may keep one more.
         assert len(keyring.cache.known.table.unwrapping) <= table.UNWRAPPING_KEYS + 1
 
@@ -86,7 +86,7 @@ def denied():
 
 ACTS = {
     "reading": lambda version_id: Reader(version_id)(),
-    "writing": lambda _: derived.wrapping_key("default", "tests.note.text"),
+    "writing": lambda _: values.wrapping_key("default", "tests.note.text"),
     "counting uses": lambda version_id: uses.count_many({version_id: 2}, uses.MOVE_VALUE),
     "counting refusals": lambda version_id: uses.refused(version_id, uses.MOVE_VALUE),
     "harvesting": lambda _: uses.harvest(),

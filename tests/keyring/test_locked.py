@@ -5,13 +5,15 @@ from types import SimpleNamespace
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import OperationalError, ProgrammingError, connection
+from django.db import Error, OperationalError, ProgrammingError, connection, transaction
 
+from envelope_fields.databases.errors import advice
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.jobs.batches import persist
 from envelope_fields.keyring import rows
 from envelope_fields.keyring.conversions import conversions_now
 from envelope_fields.models import ColumnConversion, MasterKeyVersion
+from tests.at_once import at_once
 
 LOCKED = {
     "sqlite": (("database is locked",), None),
@@ -42,6 +44,16 @@ def failing(model, error, times=1000):
     with ExitStack() as stack:
         stack.enter_context(connection.execute_wrapper(execute))
         yield met
+
+
+@pytest.mark.django_db
+@pytest.mark.skipif("connection.vendor != 'postgresql'", reason="its driver has such errors")
+def test_of_a_connection_that_was_lost_and_is_open_again():
+    """The driver says by itself that the server closed it; that error has no code."""
+    connection.ensure_connection()
+    error = OperationalError("server closed the connection unexpectedly")
+    error.__cause__ = connection.Database.OperationalError(*error.args)
+    assert "The connection was lost." in advice(error, "default")
 
 
 @pytest.mark.django_db(databases="__all__")
@@ -89,3 +101,51 @@ class TestTryingAgain:
         with failing(ColumnConversion, error) as met, pytest.raises(MasterKeyUnusable):
             persist(conversions_now)
         assert met.times == 1
+
+
+ONLY_READ = {
+    "sqlite": ("PRAGMA query_only = 1", "PRAGMA query_only = 0"),
+    "postgresql": (
+        "SET default_transaction_read_only = on",
+        "RESET default_transaction_read_only",
+    ),
+    "mysql": ("SET SESSION TRANSACTION READ ONLY", "SET SESSION TRANSACTION READ WRITE"),
+}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_a_connection_that_only_reads_it_is_not_said_to_be_unreachable():
+    begin, end = ONLY_READ[connection.vendor]
+    with connection.cursor() as cursor:
+        cursor.execute(begin)
+    try:
+        with pytest.raises(CommandError, match="that takes writes") as caught:
+            call_command("create_master_key", "tenant")
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(end)
+    assert "migrate" not in str(caught.value)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_that_the_server_ended_is_lost_though_another_one_is_open_by_now():
+    ended = {
+        "postgresql": ("SELECT pg_backend_pid()", "SELECT pg_terminate_backend({})"),
+        "mysql": ("SELECT CONNECTION_ID()", "KILL {}"),
+    }
+    if connection.vendor not in ended:
+        pytest.skip("SQLite has no connection to lose")
+    own, end = ended[connection.vendor]
+    with pytest.raises(Error) as caught, transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(own)
+            [[number]] = cursor.fetchall()
+        at_once(lambda: execute(end.format(number)))
+        ColumnConversion.objects.count()
+    assert not ColumnConversion.objects.exists()  # by a new connection
+    assert "try again" in advice(caught.value, "default")
+
+
+def execute(statement):
+    with connection.cursor() as cursor:
+        cursor.execute(statement)

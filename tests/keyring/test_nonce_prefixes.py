@@ -61,7 +61,7 @@ def test_not_more_are_kept_than_fit(monkeypatch):
     keyring.forget()
     for _ in range(2):
         for field in ("a.B.c", "a.B.d", "a.B.e"):
-            keyring.derived.wrapping_key("default", "default", field)
+            keyring.values.wrapping_key("default", "default", field)
     assert len(keyring.cache.known.table.wrapping) == 2
 
 
@@ -70,14 +70,14 @@ def test_not_more_are_kept_than_fit(monkeypatch):
 def test_a_forked_process_draws_its_own_for_every_field():
     Note.objects.create(text="parent", data=1)
     places = [Note._meta.get_field(name).field_path for name in ("text", "data")]
-    before = [keyring.derived.wrapping_key("default", "default", place).prefix for place in places]
+    before = [keyring.values.wrapping_key("default", "default", place).prefix for place in places]
     reading, writing = os.pipe()
     connections.close_all()  # a child must not use its parent's connections
     child = os.fork()
     if child == 0:
         try:
             for place in places:
-                os.write(writing, keyring.derived.wrapping_key("default", "default", place).prefix)
+                os.write(writing, keyring.values.wrapping_key("default", "default", place).prefix)
         finally:
             os._exit(0)
     os.waitpid(child, 0)

@@ -3,17 +3,27 @@
 import logging
 
 import pytest
+from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connection, transaction
 
 from envelope_fields import keyring
-from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable, WrappedKeyAltered
+from envelope_fields.exceptions import (
+    MasterKeyNotFound,
+    MasterKeyUnusable,
+    RootKeyRefused,
+    RootKeyUnavailable,
+    WrappedKeyAltered,
+)
 from envelope_fields.keyring import age, opening, rows
 from envelope_fields.lifecycle import create_master_key, rewrap_master_keys
-from envelope_fields.models import FurtherWrap, MasterKeyVersion
+from envelope_fields.models import FurtherWrap, KeyCacheBound, MasterKeyVersion
 from envelope_fields.root_keys import MayNotUnwrap
+from envelope_fields.rotation import census
 from tests.keyring.test_age import clock
-from tests.models import TenantNote
+from tests.models import Note, TenantNote
 from tests.root_keys.backends import Service
+from tests.stored import stored, version_of
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db]
 
@@ -224,7 +234,7 @@ class TestTheDatabase:
             raise keyring_error
 
         keyring_error = rows.no_version(b"12345678")
-        monkeypatch.setattr(opening, "further_wraps", away)
+        monkeypatch.setattr(rows, "further_wraps", away)
         with pytest.raises(RootKeyUnavailable):
             opening.opened(row)
 
@@ -233,3 +243,59 @@ class TestTheDatabase:
         Service.errors["first"] = AWAY
         assert read(note) == "kept"
         assert asked() == ["first", "third"]
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="the others have types")
+class TestColumnsThatHoldNoBytes:
+    """On SQLite, a column may hold anything."""
+
+    @pytest.fixture(params=["text", "", 7, -1, 1.5, 2**62])
+    def value(self, request):
+        return request.param
+
+    def change(self, column, value, table="masterkeyversion"):
+        with connection.cursor() as cursor:
+            cursor.execute(f"UPDATE envelope_fields_{table} SET {column} = %s", [value])
+        keyring.evict()
+
+    def test_wrapped_material(self, value):
+        note = Note.objects.create(text="kept", data=None)
+        self.change("wrapped_material", value)
+        with pytest.raises(WrappedKeyAltered, match=r"tests\.Note\.text"):
+            _ = Note.objects.get(pk=note.pk).text
+        with pytest.raises(WrappedKeyAltered, match=r"Note\.text"), transaction.atomic():
+            Note.objects.create(text="another", data=None)
+
+    def test_of_a_further_wrap(self, note, value):
+        self.change("wrapped_material", value, "furtherwrap")
+        Service.errors["first"] = AWAY
+        with pytest.raises(RootKeyUnavailable):
+            read(note)
+
+    def test_a_version_id(self, value):
+        note = Note.objects.create(text="kept", data=None)
+        version_id = version_of(stored(note, "text"))
+        self.change("version_id", value)
+        with pytest.raises(MasterKeyNotFound, match=version_id.hex()):
+            _ = Note.objects.get(pk=note.pk).text
+        with pytest.raises(WrappedKeyAltered, match=r"Note\.text"), transaction.atomic():
+            Note.objects.create(text="another", data=None)
+        counted = census(database="default")
+        found = [(row.version_id, row.version, row.values) for row in counted if row.values]
+        assert found == [(version_id, None, 1)]
+        found = checks.run_checks(databases=["default"])
+        assert "envelope_fields.E005" in [each.id for each in found]
+
+    def test_the_bound_of_caches(self, settings):
+        settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 60}
+        note = Note.objects.create(text="kept", data=None)
+        KeyCacheBound.objects.update_or_create(pk=1, defaults={"seconds": 60})
+        self.change("seconds", "text", "keycachebound")
+        with pytest.raises(MasterKeyUnusable, match=r"Note\.text: The bound of key caches"):
+            _ = Note.objects.get(pk=note.pk).text
+
+    def test_a_state(self):
+        note = Note.objects.create(text="kept", data=None)
+        self.change("state", b"\xff", "masterkey")
+        with pytest.raises(MasterKeyUnusable, match=r"tests\.Note\.text"):
+            _ = Note.objects.get(pk=note.pk).text

@@ -28,8 +28,8 @@ from envelope_fields.keyring.age import (
     ASKED_WITHIN_SECONDS,
     FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
+    WAIT_SECONDS,
 )
-from envelope_fields.keyring.questions import WAIT_SECONDS
 from envelope_fields.lifecycle import (
     create_master_key,
     disable,

@@ -61,14 +61,14 @@ def test_a_process_is_denied_when_the_time_of_what_it_knows_is_over(default_key,
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_a_forked_process_draws_a_nonce_prefix_of_its_own():
     Note.objects.create(text="parent")
-    prefix = keyring.derived.wrapping_key("default", "default").prefix
+    prefix = keyring.values.wrapping_key("default", "default").prefix
     reading, writing = os.pipe()
     # A child must not use its parent's connections; what it needs is read before.
     connections.close_all()
     child = os.fork()
     if child == 0:
         try:
-            os.write(writing, keyring.derived.wrapping_key("default", "default").prefix)
+            os.write(writing, keyring.values.wrapping_key("default", "default").prefix)
         finally:
             os._exit(0)
     os.waitpid(child, 0)
@@ -77,7 +77,7 @@ def test_a_forked_process_draws_a_nonce_prefix_of_its_own():
     os.close(writing)
     assert len(theirs) == layout.NONCE_PREFIX_BYTES
     assert theirs != prefix
-    assert keyring.derived.wrapping_key("default", "default").prefix == prefix
+    assert keyring.values.wrapping_key("default", "default").prefix == prefix
 
 
 def test_a_killed_process_leaves_whole_values(default_key, other_process):

@@ -7,10 +7,10 @@ import pytest
 from django.db import connection, connections, transaction
 from django.views.debug import ExceptionReporter
 
-from envelope_fields import keyring
+from envelope_fields import exceptions, keyring
 from envelope_fields.audit import trail
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable, WrappedKeyAltered
-from envelope_fields.keyring import age, materials, questions, rows, wrapping
+from envelope_fields.keyring import age, materials, rows, wrapping
 from envelope_fields.lifecycle import create_master_key, update_master_key
 from envelope_fields.models import MasterKeyVersion
 from envelope_fields.root_keys.local import LocalRootKey
@@ -231,7 +231,7 @@ class TestErrorsOfNoClassOfOurs:
                 raise TypeError("not to be copied")
 
         error = Fragile("away")
-        copied = questions.copied(error)
+        copied = exceptions.copied(error)
         assert copied is not error
         assert type(copied) is RootKeyUnavailable
         assert str(copied) == "away"
@@ -248,7 +248,7 @@ class TestInterruptedBetweenTwoSteps:
                 materials.opened(row)
         materials.opened(row)
         assert asked() == 0
-        clock.move(questions.WAIT_SECONDS)
+        clock.move(age.WAIT_SECONDS)
         materials.opened(row)
         assert asked() == 1
 
@@ -257,7 +257,7 @@ class TestInterruptedBetweenTwoSteps:
         with monkeypatch.context() as patch:
             patch.setattr(materials, "_ask", interrupted)
             assert type(in_thread(lambda: materials.opened(row))) is KeyboardInterrupt
-        clock.move(questions.WAIT_SECONDS)
+        clock.move(age.WAIT_SECONDS)
         materials.opened(row)
         assert asked() == 1
         assert not materials._questions.asked
@@ -572,7 +572,7 @@ class TestInTransactions:
         with transaction.atomic():
             if connection.vendor == "postgresql":
                 connection.cursor().execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            assert rows.read_again(row).root_key == "default"
+            assert rows.read_again(row).wrap.root_key == "default"
             in_thread(lambda: move(row))
             monkeypatch.setattr(Service, "error", RootKeyRefused("it is gone"))
             clock.move(MAX_AGE)
@@ -583,7 +583,7 @@ class TestInTransactions:
 
 
 def move(row):
-    wrapped = LocalRootKey(key=ROOT_KEY).unwrap(row.wrapped_material, row.context)
+    wrapped = LocalRootKey(key=ROOT_KEY).unwrap(row.wrap.wrapped_material, row.context)
     columns = {
         "root_key": "new",
         "wrapped_material": LocalRootKey(key=ROOT_KEY).wrap(wrapped, row.context).material,

@@ -4,13 +4,16 @@ import threading
 from contextlib import contextmanager
 
 import pytest
+from django.apps.registry import Apps
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connection, connections, transaction
+from django.db import connection, connections, models, transaction
 from django.test import TransactionTestCase
 
 from envelope_fields import keyring, kms
 from envelope_fields.databases import database
+from envelope_fields.databases.transactions import autonomous
 from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
+from envelope_fields.fields import EncryptedTextField
 from envelope_fields.keyring import materials, opening
 from envelope_fields.keyring.table import Table
 from envelope_fields.lifecycle import create_master_key, disable, enable, rotate_master_key
@@ -107,7 +110,7 @@ def test_key_that_is_rolled_back_is_forgotten():
     with pytest.raises(MasterKeyNotFound):
         TenantNote.objects.create(tenant="brief", text="value")
     with pytest.raises(MasterKeyNotFound):
-        keyring.derived.unwrapping_key(envelope[:21])
+        keyring.values.unwrapping_key(envelope[:21])
     assert not is_cached(version_of(envelope))
 
 
@@ -157,6 +160,63 @@ def test_another_database_refuses_an_uncommitted_version(default_key):
     assert not Note.objects.using("other").exists()
     Note.objects.using("other").create(text="elsewhere")
     assert Note.objects.using("other").get().text == "elsewhere"
+
+
+@contextmanager
+def table_of_myisam():
+    """A model whose table keeps what is rolled back."""
+
+    class Kept(models.Model):
+        text = EncryptedTextField()
+
+        class Meta:
+            app_label = "kept"
+            apps = Apps()
+
+    with connection.schema_editor() as editor:
+        editor.create_model(Kept)
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {Kept._meta.db_table} ENGINE = MyISAM")
+    try:
+        yield Kept
+    finally:
+        with connection.schema_editor() as editor:
+            editor.delete_model(Kept)
+
+
+def test_a_table_without_transactions_refuses_an_uncommitted_version(default_key):
+    """What is written to it stays when the key is rolled back."""
+    if connection.vendor != "mysql":
+        pytest.skip("MariaDB alone has such tables")
+    with table_of_myisam() as model:
+        with rolled_back():
+            rotate_master_key(default_key)
+            Note.objects.create(text="goes")
+            with pytest.raises(MasterKeyUnusable, match="not committed"):
+                model.objects.create(text="kept")
+        assert not model.objects.exists()
+        model.objects.create(text="kept")
+        assert model.objects.get().text == "kept"
+
+
+def test_an_answer_about_a_table_is_asked_again(default_key, settings):
+    """Another process may alter the table meanwhile."""
+    if connection.vendor != "mysql":
+        pytest.skip("MariaDB alone has such tables")
+    settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 0}
+    with table_of_myisam() as model:
+        alter = f"ALTER TABLE {model._meta.db_table} ENGINE = "
+        with connection.cursor() as cursor:
+            cursor.execute(alter + "InnoDB")
+        with rolled_back():
+            rotate_master_key(default_key)
+            model.objects.create(text="goes")
+        with connection.cursor() as cursor:
+            cursor.execute(alter + "MyISAM")
+        with rolled_back():
+            rotate_master_key(default_key)
+            with pytest.raises(MasterKeyUnusable, match="not committed"):
+                model.objects.create(text="kept")
 
 
 def test_another_database_may_use_a_committed_version_meanwhile(default_key):
@@ -261,7 +321,7 @@ def test_keys_in_a_database_of_their_own_change_durably(settings):
             lambda: disable(key),
             lambda: enable(key),
         ):
-            with pytest.raises(RuntimeError, match="durable"):
+            with pytest.raises(MasterKeyUnusable, match=r"'other'.* outside atomic"):
                 change()
     # A transaction of the application's own database is no obstacle, nor does it take them back.
     with rolled_back():
@@ -300,6 +360,24 @@ def test_manual_transactions_are_transactions(default_key):
                 write()
     assert not Note.objects.filter(pk=inside.pk).exists()
     assert kms.decrypt(kms.encrypt("default", b"value", {}), {}) == b"value"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda key: MasterKey.objects.filter(pk=key.pk).update(state="disabled"),
+        lambda key: key.save(update_fields=["state"]),
+    ],
+    ids=["update", "save"],
+)
+def test_rows_of_keys_may_be_changed_in_manual_transactions(change, default_key):
+    note = warm()
+    default_key.state = "disabled"
+    with manual_transactions():
+        change(default_key)
+        with pytest.raises(MasterKeyUnusable, match="disabled"):
+            _ = Note.objects.get(pk=note.pk).text
+    assert Note.objects.get(pk=note.pk).text == "warm"
 
 
 def test_keys_of_their_own_database_refuse_manual_transactions(settings):
@@ -441,3 +519,18 @@ class TestWithinATestCase:
             with pytest.raises(MasterKeyUnusable, match="not committed"):
                 kms.encrypt("default", b"value", {})
         assert kms.decrypt(kms.encrypt("default", b"value", {}), {}) == b"value"
+
+
+def test_an_autonomous_transaction_takes_no_connection_of_the_pool(monkeypatch):
+    """Those that hold all of it would wait for each other."""
+
+    def ask():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        return connection.settings_dict["OPTIONS"]
+
+    options = connection.settings_dict["OPTIONS"]
+    with monkeypatch.context() as patch:
+        patch.setitem(options, "pool", {"max_size": 1})
+        assert "pool" not in autonomous(ask, "default")
+        assert "pool" in options

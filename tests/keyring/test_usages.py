@@ -4,13 +4,14 @@ import hashlib
 import hmac
 
 import pytest
+from django.core.management import CommandError, call_command
 
 from envelope_fields import keyring, kms
 from envelope_fields.crypto.envelope import encrypt
 from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
 from envelope_fields.keyring import materials
 from envelope_fields.lifecycle import create_master_key, disable, rotate_master_key
-from envelope_fields.models import KeyUsage
+from envelope_fields.models import KeyUsage, MasterKey, MasterKeyVersion
 from tests.models import TenantNote
 
 pytestmark = [pytest.mark.any_database, pytest.mark.django_db]
@@ -33,7 +34,7 @@ class TestAKeyForMacs:
             lambda: TenantNote.objects.create(tenant="search", text="a"),
             lambda: kms.encrypt("search", b"value", {}),
             lambda: kms.generate_data_key("search", {}),
-            lambda: keyring.derived.wrapping_key("search", "default"),
+            lambda: keyring.values.wrapping_key("search", "default"),
         ],
     )
     def test_encrypts_nothing(self, use, mac_key):
@@ -44,7 +45,7 @@ class TestAKeyForMacs:
     def test_decrypts_nothing(self, mac_key):
         version_id = bytes(mac_key.current_version.version_id)
         with pytest.raises(MasterKeyUnusable, match="needed to encrypt and decrypt"):
-            keyring.derived.unwrapping_key(b"\x01" + version_id + bytes(12))
+            keyring.values.unwrapping_key(b"\x01" + version_id + bytes(12))
         with pytest.raises(MasterKeyUnusable, match="needed to encrypt and decrypt"):
             kms.decrypt(b"\x01" + version_id + bytes(120), {})
 
@@ -77,10 +78,36 @@ class TestAKeyForValues:
                 keyring.mac(name, b"message")
 
     def test_encrypts_as_before(self, key):
-        assert encrypt(keyring.derived.wrapping_key("lab", "default"), b"value", b"context")
+        assert encrypt(keyring.values.wrapping_key("lab", "default"), b"value", b"context")
 
 
 @pytest.mark.parametrize("name", ["nobody", b"12345678"])
 def test_a_key_that_is_not_there(name, key):
     with pytest.raises(MasterKeyNotFound):
         keyring.mac(name, b"message")
+
+
+@pytest.mark.parametrize("column", ["usage", "state"])
+def test_a_word_that_this_version_does_not_know(column, key):
+    """As in a database that a later version has written, or that was changed."""
+    note = TenantNote.objects.create(tenant="lab", text="a value")
+    MasterKey.objects.filter(pk=key.pk).update(**{column: "unheard_of"})
+    keyring.evict()
+    for use in (
+        lambda: TenantNote.objects.get(pk=note.pk).text,
+        lambda: TenantNote.objects.create(tenant="lab", text="another"),
+        lambda: rotate_master_key("lab"),
+    ):
+        with pytest.raises(MasterKeyUnusable, match=r"unheard.of"):
+            use()
+
+
+def test_a_key_whose_versions_are_gone(key, capsys):
+    MasterKeyVersion.objects.filter(master_key=key)._raw_delete(key._state.db)
+    for use in (lambda: key.current_version, lambda: rotate_master_key("lab")):
+        with pytest.raises(MasterKeyNotFound, match="lab has no version in the database"):
+            use()
+    call_command("list_master_keys")
+    assert "lab  enabled  0 versions, whose rows are gone" in capsys.readouterr().out
+    with pytest.raises(CommandError, match="lab has no version in the database"):
+        call_command("list_master_keys", "--json")

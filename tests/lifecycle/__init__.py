@@ -74,8 +74,21 @@ def at(monkeypatch, **later):
     """Let every clock say that it is so much later."""
     now = timezone.now() + timedelta(**later)
     monkeypatch.setattr("django.utils.timezone.now", lambda: now)
-    monkeypatch.setattr("envelope_fields.databases.clock.now", lambda: now)
+    monkeypatch.setattr("envelope_fields.databases.now", lambda: now)
     return now
 
 
-__all__ = ["at", "bring", "cancel_deletion", "events", "key_in", "known_at_once", "version_in"]
+def sleeping(monkeypatch, pace=1):
+    """Let `sleep` move every clock, and return for how long each was asked for."""
+    slept = []
+
+    def sleep(seconds):
+        slept.append(seconds)
+        at(monkeypatch, seconds=seconds * pace)
+
+    monkeypatch.setattr("time.sleep", sleep)
+    return slept
+
+
+__all__ = ["at", "bring", "cancel_deletion", "events", "key_in", "known_at_once", "sleeping",
+           "version_in"]  # fmt: skip

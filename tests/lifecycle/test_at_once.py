@@ -1,9 +1,18 @@
 """Two operators at once, on connections of their own: one of the serial outcomes, and no other."""
 
-import pytest
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from threading import Event
+from uuid import UUID
 
-from envelope_fields import audit
-from envelope_fields.exceptions import EnvelopeError, MasterKeyUnusable
+import pytest
+from django.db import connection, connections, transaction
+from django.db.models import F, QuerySet
+
+from envelope_fields import audit, rotation
+from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound, MasterKeyUnusable
 from envelope_fields.lifecycle import (
     cancel_deletion,
     create_master_key,
@@ -16,6 +25,7 @@ from envelope_fields.lifecycle import (
     schedule_deletion,
 )
 from envelope_fields.models import MasterKey, MasterKeyVersion
+from tests import waiting
 from tests.at_once import at_once
 from tests.lifecycle import at, events, key_in
 
@@ -121,3 +131,90 @@ def test_two_that_make_one():
     assert all("'lab'" in str(error) for error in errors(outcomes))
     made = MasterKey.objects.get(alias="lab")
     assert MasterKeyVersion.objects.filter(master_key=made).count() == 1
+
+
+# Whose order is another one on MariaDB, which compares their ends first.
+IDS = [UUID("00000000-0000-4000-8000-ffffffffffff"), UUID("ffffffff-ffff-4fff-bfff-000000000000")]
+_WAITS = {
+    "postgresql": "SELECT 1 FROM pg_locks WHERE pid = %s AND NOT granted",
+    "mysql": (
+        "SELECT 1 FROM information_schema.innodb_trx "
+        "WHERE trx_mysql_thread_id = %s AND trx_state = 'LOCK WAIT'"
+    ),
+}
+
+
+def waits(session):
+    """Whether a connection of the server, by its number, waits for a lock."""
+    time.sleep(0.2)  # MariaDB answers from a cache what it is asked again within 0.1 seconds
+    with connection.cursor() as cursor:
+        cursor.execute(_WAITS[connection.vendor], [session])
+        return cursor.fetchone() is not None
+
+
+def number_of_session():
+    ask = {"postgresql": "SELECT pg_backend_pid()", "mysql": "SELECT connection_id()"}
+    with connection.cursor() as cursor:
+        cursor.execute(ask[connection.vendor])
+        return cursor.fetchone()[0]
+
+
+@pytest.fixture
+def row_locks():
+    if not connection.features.has_select_for_update:
+        pytest.skip("SQLite has one lock")
+
+
+@contextmanager
+def beside(act, lock):
+    """Have another connection act, and wait for what a transaction has locked, which goes on."""
+    known, sessions = Event(), []
+
+    def acting():
+        sessions.append(number_of_session())
+        known.set()
+        try:
+            return act()
+        except EnvelopeError as error:
+            return error
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as thread:
+        with transaction.atomic():
+            lock()
+            acted = thread.submit(acting)
+            known.wait()
+            waiting.until(lambda: waits(*sessions))
+            yield acted
+        acted.result()
+
+
+@pytest.mark.parametrize(
+    "act",
+    [lambda keys: rotation.start(keys), lambda keys: move_alias(keys[0].alias, keys[1].pk)],
+    ids=["run", "alias"],
+)
+def test_several_keys_are_locked_in_one_order(act, row_locks):
+    keys = [MasterKey.objects.create(id=pk, alias=f"key-{pk}") for pk in IDS]
+    rows = QuerySet(MasterKey).filter(pk__in=IDS)
+    first, last = rows.order_by("pk")
+    rows.filter(pk=first.pk).update(state=F("state"))  # PostgreSQL has its row behind the other now
+    with beside(lambda: act(keys), lock=lambda: rows.filter(pk=first.pk).update(state=F("state"))):
+        assert rows.filter(pk=last.pk).select_for_update(nowait=True).exists()
+
+
+def test_an_act_by_an_alias_while_that_is_moved(row_locks, key):
+    row = QuerySet(MasterKey).filter(pk=key.pk)
+    act = partial(rotate_master_key, "tenant")
+    with beside(act, lock=lambda: row.update(state=F("state"))) as acted:
+        row.update(alias="moved")
+    assert isinstance(acted.result(), MasterKeyNotFound)
+
+
+def test_an_alias_that_is_given_to_a_key_that_is_made(row_locks, key):
+    act = partial(move_alias, "new", key.pk)
+    with beside(act, lock=lambda: MasterKey.objects.create(alias="new")):
+        audit.trail.hold("default")  # as who makes a key does next
+    key.refresh_from_db()
+    assert key.alias == "new"

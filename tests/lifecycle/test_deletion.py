@@ -55,6 +55,14 @@ def test_the_waiting_period(days):
     assert before <= due - timedelta(days=days) <= timezone.now()
 
 
+def test_the_waiting_period_in_a_project_without_time_zones(settings):
+    """By naive times in the zone of the settings, whichever one is activated for the user."""
+    key, settings.USE_TZ = key_in("enabled"), False
+    with timezone.override("Pacific/Kiritimati"):
+        due = schedule_deletion(key)
+    assert abs(due - timedelta(days=30) - timezone.now()) < timedelta(hours=1)
+
+
 class TestValuesUnderIt:
     def test_they_are_named_and_counted(self):
         key = key_in("enabled")
@@ -142,6 +150,16 @@ class TestAtItsEnd:
         schedule_deletion(key, 7)
         at(monkeypatch, days=6, hours=23)
         assert destroy_due_keys().destroyed == []
+        key.refresh_from_db()
+        assert key.state == "pending_deletion"
+
+    def test_not_by_the_clock_of_a_machine_that_is_ahead(self, monkeypatch):
+        key = key_in("enabled")
+        schedule_deletion(key, 7)
+        with monkeypatch.context() as patch:
+            now = at(patch, days=0)
+            patch.setattr("django.utils.timezone.now", lambda: now + timedelta(days=365))
+            assert destroy_due_keys().destroyed == []
         key.refresh_from_db()
         assert key.state == "pending_deletion"
 

@@ -6,7 +6,8 @@ from time import sleep
 import pytest
 from django.db import connection, transaction
 
-from envelope_fields.conversion.column_phases import change_phase, phase_row
+from envelope_fields.conversion.column_phases import change_phase
+from envelope_fields.conversion.phases import phase_row
 from envelope_fields.keyring.index_rows import closes_at
 from envelope_fields.lifecycle import create_master_key, disable, lower_key_cache_bound
 from envelope_fields.lifecycle.index_states import begun_index, change_index_state, known_since
@@ -91,7 +92,7 @@ def test_others_are_waited_for_from_the_commit_on(change):
 @pytest.mark.parametrize("change", CHANGES)
 def test_process_that_died_after_its_commit(change, monkeypatch):
     """The first one that looks has seen that it was committed, and others go by that."""
-    seen = "envelope_fields.keyring.state_changes._see_committed"
+    seen = "envelope_fields.models.state_changes._see_committed"
     with monkeypatch.context() as patched:
         patched.setattr(seen, lambda *_: None)
         change()

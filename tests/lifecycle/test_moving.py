@@ -99,7 +99,7 @@ def all_open():
         row = rows.with_version_id(bytes(version.version_id), usage=None)
         further = FurtherWrap.objects.filter(version_id=version.version_id)
         there = further.exclude(wrapped_material=b"").values_list("root_key", flat=True)
-        for name in (row.root_key, *there):
+        for name in (row.wrap.root_key, *there):
             keyring.check_wrap(bytes(version.version_id), name)
 
 

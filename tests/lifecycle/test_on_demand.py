@@ -37,7 +37,7 @@ def test_it_is_made_by_the_application(flushed):
 
 def test_reading_makes_none(flushed):
     with pytest.raises(MasterKeyNotFound):
-        keyring.derived.wrapping_key("default", "default")
+        keyring.values.wrapping_key("default", "default")
     assert not Note.objects.exists()
     assert not MasterKey.objects.exists()
 

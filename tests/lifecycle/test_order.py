@@ -14,6 +14,7 @@ from envelope_fields.lifecycle import (
     ConfirmationRequired,
     KeyInUse,
     cancel_deletion,
+    deletion,
     destroy_due_keys,
     disable,
     expecting,
@@ -31,13 +32,13 @@ pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
 def while_counting(monkeypatch, function):
     """Call a function in another thread, with its own connections, while values are counted."""
-    count, seen = witnesses.census, []
+    count, seen = deletion.census, []
 
     def counting(row):
         seen.extend(at_once(function))
         return count(row)
 
-    monkeypatch.setattr(witnesses, "census", counting)
+    monkeypatch.setattr(deletion, "census", counting)
     return seen
 
 
@@ -80,7 +81,7 @@ class TestTheStateBack:
         def fail(_):
             raise CensusFailed("no")
 
-        monkeypatch.setattr(witnesses, "census", fail)
+        monkeypatch.setattr(deletion, "census", fail)
         with pytest.raises(CensusFailed):
             schedule_deletion(key)
         key.refresh_from_db()
@@ -94,7 +95,7 @@ class TestTheStateBack:
             raise SystemExit  # and nothing is put back
 
         with monkeypatch.context() as patch:
-            patch.setattr(witnesses, "census", die)
+            patch.setattr(deletion, "census", die)
             patch.setattr("envelope_fields.lifecycle.deletion._put_back", die)
             with pytest.raises(SystemExit):
                 schedule_deletion(key, 7, confirm="tenant")
@@ -272,3 +273,17 @@ def test_without_the_right_it_is_named(monkeypatch):
     [unseen] = left.unseen
     assert (unseen.database, unseen.location) == ("other", "transactions that are under way")
     assert "PROCESS" in unseen.reason
+
+
+@pytest.mark.skipif(connection.vendor != "mysql", reason="MariaDB alone has this mode")
+def test_transactions_are_seen_in_every_sql_mode(monkeypatch):
+    """Some words are reserved in that of Oracle."""
+    key = key_in("enabled")
+    for each in connections.all():
+        monkeypatch.setitem(each.settings_dict["OPTIONS"], "sql_mode", "ORACLE")
+        each.close()
+    try:
+        schedule_deletion(key)
+    finally:
+        monkeypatch.undo()
+        connections.close_all()

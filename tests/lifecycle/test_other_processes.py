@@ -10,11 +10,11 @@ from django.db import OperationalError, connection, connections, transaction
 from django.test import override_settings
 from django.utils import timezone
 
-from envelope_fields import audit, kms
+from envelope_fields import audit, databases, kms
 from envelope_fields.audit import uses as key_uses
 from envelope_fields.audit.uses import last_sign
 from envelope_fields.census import NotCounted
-from envelope_fields.databases import Database, clock
+from envelope_fields.databases import Database
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable
 from envelope_fields.keyring import rows, table
 from envelope_fields.lifecycle import (
@@ -31,7 +31,7 @@ from envelope_fields.lifecycle import (
 from envelope_fields.models import AuditEvent, KeyCacheBound, MasterKey
 from envelope_fields.policy import acting_as
 from tests.at_once import Transaction, at_once
-from tests.lifecycle import at, ending, key_in
+from tests.lifecycle import at, ending, key_in, sleeping
 from tests.models import Note, TenantNote
 from tests.other_process import OtherProcess
 
@@ -134,10 +134,15 @@ class TestShredding:
         """The shredder itself keeps nothing."""
         key = key_in("enabled")
         web(60)
-        slept = []
-        monkeypatch.setattr(time, "sleep", slept.append)
+        slept = sleeping(monkeypatch)
         shred(key)
         assert 59 < slept[0] <= 60
+
+    def test_by_a_clock_that_is_slower_than_that_of_the_machine(self, monkeypatch):
+        known = at(monkeypatch) + timedelta(seconds=60)
+        sleeping(monkeypatch, pace=0.99)
+        other_processes.wait_until(known)
+        assert databases.now() >= known
 
     def test_in_two_steps(self, monkeypatch):
         key = key_in("enabled")
@@ -253,7 +258,7 @@ class TestOpenTransactions:
         settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "DATABASE": "other"}
         monkeypatch.setattr(other_processes, "stored_columns", list)
         with Transaction(lambda: begin("other")):
-            left = other_processes.wait_for_older(lambda: 0, 0)
+            left = other_processes.wait_for_older(databases.now(), 0)
         assert {each.database for each in left.still_open} == {"other"}
 
     def test_one_that_began_later_is_not_waited_for(self, monkeypatch):
@@ -301,22 +306,22 @@ class TestClocks:
         monkeypatch.setattr(
             other_processes,
             "wait_for_older",
-            lambda age, _: seen.append(age()) or other_processes.Waited(),
+            lambda moment, _: seen.append(databases.now() - moment) or other_processes.Waited(),
         )
         with monkeypatch.context() as patch:
             ahead(patch, hours=1)
             shred(key)
-        assert 0 <= seen[0] < 60
+        assert timedelta(0) <= seen[0] < timedelta(minutes=1)
 
     def test_uses_are_told_by_the_same(self, monkeypatch):
         key = key_in("enabled")
-        before = clock.now()
+        before = databases.now()
         with monkeypatch.context() as patch:
             ahead(patch, hours=-1)
             kms.encrypt("tenant", b"a", {})
-            assert before <= last_sign(key) <= clock.now()  # in memory
+            assert before <= last_sign(key) <= databases.now()  # in memory
             key_uses.flush()
-        assert before <= last_sign(key) <= clock.now()
+        assert before <= last_sign(key) <= databases.now()
 
 
 def ahead(monkeypatch, **by):
@@ -337,7 +342,7 @@ def test_the_wait_for_the_trail_is_none_of_the_time_since(act):
         thread = Thread(target=at_once, args=[lambda: act(MasterKey.objects.get(pk=key.pk))])
         thread.start()
         time.sleep(0.5)
-        released = clock.now()
+        released = databases.now()
         other.may_end.set()
         thread.join()
     key.refresh_from_db()

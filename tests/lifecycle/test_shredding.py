@@ -22,7 +22,7 @@ from envelope_fields.lifecycle import (
     shred_confirmation,
 )
 from envelope_fields.models import AuditEvent
-from tests.lifecycle import at, events, key_in
+from tests.lifecycle import at, events, key_in, sleeping
 from tests.models import Letter, TenantNote
 from tests.stored import store
 
@@ -122,16 +122,14 @@ class TestWaiting:
             yield
 
     def test_it_waits_until_every_process_knows(self, key, monkeypatch):
-        slept = []
-        monkeypatch.setattr(time, "sleep", slept.append)
+        slept = sleeping(monkeypatch)
         shred(key)
         assert len(slept) == 1
         assert 59 < slept[0] <= 60
 
     def test_what_is_left_of_it(self, key, monkeypatch):
         begin_shredding(key)
-        slept = []
-        monkeypatch.setattr(time, "sleep", slept.append)
+        slept = sleeping(monkeypatch)
         at(monkeypatch, seconds=50)
         shred(key)
         assert 8 < slept[0] <= 10

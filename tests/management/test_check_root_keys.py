@@ -5,13 +5,15 @@ import json
 import pytest
 from django.core.management import CommandError, call_command
 
+from envelope_fields.conf import configuration
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
+from envelope_fields.models import MasterKeyVersion
 from envelope_fields.root_keys import MayNotUnwrap
-from envelope_fields.root_keys.local import LocalRootKey
+from envelope_fields.root_keys.local import LocalRootKey, generate
 from tests.root_keys.backends import Service
 from tests.settings import ROOT_KEY
 
-pytestmark = pytest.mark.any_database
+pytestmark = [pytest.mark.any_database, pytest.mark.django_db]
 
 
 class Answering(LocalRootKey):
@@ -123,3 +125,14 @@ class TestOneIsEnough:
         Service.errors["one"] = RootKeyRefused("no")
         with pytest.raises(CommandError, match="Not ready: one"):
             self.run()
+
+
+def test_another_key_than_that_which_wrapped_the_newest_version(settings, capsys):
+    """Such as that of another deployment: it could wrap, and opens nothing."""
+    name = configuration().wrapping_root_key
+    assert MasterKeyVersion.objects.filter(root_key=name).exists()
+    entry = {"BACKEND": LocalRootKey.__module__ + ".LocalRootKey", "OPTIONS": {"key": generate()}}
+    settings.ENVELOPE_FIELDS = {"ROOT_KEYS": {name: entry}}
+    with pytest.raises(CommandError, match=f"Not ready: {name}"):
+        call_command("check_root_keys")
+    assert f"{name}: refused: the root key from" in capsys.readouterr().out

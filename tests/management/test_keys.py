@@ -313,3 +313,23 @@ def test_an_error_ends_the_process_with_1_and_no_traceback():
     assert done.returncode == 1
     assert done.stderr.startswith("CommandError: alias: An alias has letters")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.django_db(databases="__all__")
+@pytest.mark.parametrize("text", ["Schl\udcfcssel", "a\0b"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        ("create_master_key", "tenant", "--description", "{}"),
+        ("rotate_master_key", "{}"),
+        ("list_grants", "--key", "{}"),
+        ("census", "--key", "{}"),
+        ("rewrap", "--field", "{}"),
+        ("grant_key", "default", "--action", "decrypt", "--user", "{}"),
+    ],
+    ids=lambda line: line[0],
+)
+def test_bytes_of_another_encoding_are_told(line, text):
+    """As a terminal that is not set to UTF-8 sends them."""
+    with pytest.raises(CommandError, match="is not text in UTF-8"):
+        run(*(part.format(text) for part in line))

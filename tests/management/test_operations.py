@@ -1,13 +1,15 @@
 """The operations as commands: the same functions, with words or JSON."""
 
 import json
+from io import StringIO
+from unittest.mock import Mock
 
 import pytest
 from django.core.management import CommandError, call_command
 
 from envelope_fields import kms
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
-from envelope_fields.models import MasterKey
+from envelope_fields.models import AuditEvent, MasterKey
 from tests.lifecycle import at, key_in
 from tests.lifecycle.conftest import at_once_known  # noqa: F401 - used in every test
 from tests.models import TenantNote
@@ -171,3 +173,39 @@ def test_the_list(run):
     key_in("disabled", "a")
     assert "a  disabled  1 version" in run("list_master_keys")
     assert "default" not in run("list_master_keys", state="disabled")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("rewrap", "--re-encrypt", "--key="),
+        ("rewrap", "--run="),
+        ("rotation_runs", "--cancel="),
+        ("rewrap_master_keys", "--to="),
+        ("grant_key", "tenant", "--user=u", "--action=decrypt", "--expires="),
+        ("grant_key", "tenant", "--user=u", "--action=decrypt", "--context="),
+        ("conversions", "--forget="),
+    ],
+)
+def test_empty_arguments_do_not_mean_everything(key, arguments, django_user_model):
+    django_user_model.objects.create(username="u")
+    before = AuditEvent.objects.count()
+    with pytest.raises(CommandError, match=r"is empty\. Give it a value"):
+        call_command(*arguments)
+    assert AuditEvent.objects.count() == before
+
+
+def test_renames_of_conversions_have_two_names():
+    with pytest.raises(CommandError, match="--rename takes OLD=NEW, not 'tests'"):
+        call_command("conversions", "--rename=tests")
+
+
+def test_output_that_is_not_read_to_its_end(key, monkeypatch):
+    """As by `| head`: a sentence, and not a traceback."""
+    discarded = []
+    monkeypatch.setattr("envelope_fields.management._discard_output", lambda: discarded.append(1))
+    out = StringIO()
+    monkeypatch.setattr(out, "write", Mock(side_effect=BrokenPipeError))
+    with pytest.raises(CommandError, match="What reads the output has ended"):
+        call_command("list_master_keys", stdout=out)
+    assert discarded

@@ -15,7 +15,7 @@ from envelope_fields.fields import (
     EncryptedTextField,
 )
 from envelope_fields.lifecycle.indexes import begin_index
-from envelope_fields.migrating.altered_indexes import _look
+from envelope_fields.migrating import altered_indexes
 from envelope_fields.migrating.indexes import IndexInUse
 from envelope_fields.models import BlindIndex
 
@@ -50,7 +50,9 @@ def begun(transactional_db):
 
 def look(*operations):
     plan = [(SimpleNamespace(app_label="shelf", operations=operations), False)]
-    _look(using="default", plan=plan, apps=SimpleNamespace(get_model=lambda *_: Book))
+    altered_indexes.look(
+        using="default", plan=plan, apps=SimpleNamespace(get_model=lambda *_: Book)
+    )
     return BlindIndex.objects.get(label="shelf.book.title_index").state
 
 

@@ -18,7 +18,8 @@ from django.utils import timezone
 from envelope_fields.census.indexes import ColumnNotThere
 from envelope_fields.fields import IndexedUnique
 from envelope_fields.lifecycle.indexes import begin_index
-from envelope_fields.migrating.indexes import IndexInUse, _look
+from envelope_fields.migrating import indexes
+from envelope_fields.migrating.indexes import IndexInUse
 from envelope_fields.models import BlindIndex
 from tests.keyring.indexed import index
 
@@ -54,7 +55,7 @@ def get_model(app_label, model_name):
 
 def look(*operations, backwards=False):
     plan = [(SimpleNamespace(app_label="shelf", operations=operations), backwards)]
-    _look(using="default", plan=plan, apps=SimpleNamespace(get_model=get_model))
+    indexes.look(using="default", plan=plan, apps=SimpleNamespace(get_model=get_model))
     return BlindIndex.objects.get().state
 
 
@@ -166,7 +167,7 @@ class TestOneThatReplacesAnother:
 
 def run(*operations, backwards=False):
     plan = [(SimpleNamespace(app_label="shelf", operations=operations), backwards)]
-    _look(using="default", plan=plan, apps=SimpleNamespace(get_model=get_model))
+    indexes.look(using="default", plan=plan, apps=SimpleNamespace(get_model=get_model))
 
 
 class TestConstraints:

@@ -8,13 +8,15 @@ from django.db.migrations import (
     CreateModel,
     RemoveField,
     RenameField,
+    RunSQL,
     SeparateDatabaseAndState,
 )
 from django.utils import timezone
 
-from envelope_fields.conversion import ConversionRefused
+from envelope_fields.conversion.phases import ConversionRefused
 from envelope_fields.crypto import format as layout
 from envelope_fields.fields import EncryptedTextField
+from envelope_fields.migrating import refusals
 from envelope_fields.migrating.moves import ValuesWouldBeLost
 from envelope_fields.models import ColumnConversion, ColumnPhase, ConversionKind
 from tests.migrating.project import DEFAULT_KEY
@@ -83,6 +85,21 @@ def test_after_the_last_phase_it_goes(moving):
     moving.add("visits", *REMOVE)
     moving.migrate()
     assert moving.column("visits", "visit", "report") == [b"\x01"]
+
+
+@pytest.mark.parametrize("phase", [ColumnPhase.CLEAR, ColumnPhase.ONLY])
+def test_what_comes_with_the_plan_does_not_become_plain(moving, phase):
+    """One operation is looked at for two reasons, and right before it runs for both."""
+    be(moving, phase)
+    is_postgresql = moving.connection.vendor == "postgresql"
+    envelope = "decode('01', 'hex')" if is_postgresql else "X'01'"
+    moving.add("visits", RunSQL(
+        f"INSERT INTO visits_visit (report, report_encrypted) VALUES (NULL, {envelope})"
+    ))  # fmt: skip
+    plain = models.TextField(null=True, db_column="report_encrypted")
+    moving.add("visits", AlterField("visit", "report", plain))
+    with pytest.raises(refusals.ConversionRefused, match="leave its 1 values"):
+        moving.migrate()
 
 
 @pytest.mark.parametrize("phase", list(ColumnPhase)[1:-1])

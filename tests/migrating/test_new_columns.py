@@ -11,6 +11,7 @@ from django.db.transaction import TransactionManagementError
 from envelope_fields.exceptions import MasterKeyNotFound, MasterKeyUnusable
 from envelope_fields.fields import EncryptedJSONField, EncryptedTextField
 from envelope_fields.lifecycle import create_master_key
+from envelope_fields.migrating.new_columns import NoValueForRows
 from envelope_fields.models import MasterKey
 from tests.migrating.columns import (
     COLUMNS,
@@ -137,6 +138,31 @@ class TestRowsAreThere:
         assert kept < set(project.column(self.LABEL, "Patient", "notes"))
         with pytest.raises(IntegrityError):
             project.rows(self.LABEL, "Patient").update(notes=None)
+
+    @pytest.mark.parametrize("field", [EncryptedTextField(), EncryptedJSONField()], ids=repr)
+    def test_no_value(self, project, field):
+        """MariaDB would give each row no bytes, and none of them could be read."""
+        project.add(self.LABEL, add("notes", field), after=[DEFAULT_KEY])
+        with pytest.raises(
+            NoValueForRows, match=r"Patient\.notes takes no NULL and has no default"
+        ):
+            project.migrate()
+        assert not hasattr(project.rows(self.LABEL, "Patient")[0], "notes")
+
+    def test_a_column_that_comes_back(self, project):
+        project.add(self.LABEL, add("notes", EncryptedTextField(blank=True)), after=[DEFAULT_KEY])
+        project.add(self.LABEL, alter("notes", EncryptedTextField()))
+        project.add(self.LABEL, migrations.RemoveField("patient", "notes"))
+        project.migrate()
+        with pytest.raises(NoValueForRows, match=r"^Remove field notes from patient: "):
+            project.migrate(self.LABEL, "0003")
+        project.rows(self.LABEL, "Patient").delete()
+        project.migrate(self.LABEL, "0003")
+
+    def test_a_table_that_django_does_not_manage(self, project):
+        unmanaged = migrations.AlterModelOptions("patient", {"managed": False})
+        project.add(self.LABEL, unmanaged, add("notes", EncryptedTextField()), after=[DEFAULT_KEY])
+        project.migrate()
 
     def test_odd_table_names(self, project):
         project.add(self.LABEL, migrations.AlterModelTable("Patient", "Odd Table Größe"))

@@ -46,7 +46,7 @@ def test_to_zero_and_forward(project):
     project.migrate()
     (second,) = MasterKeyVersion.objects.using("scratch").all()
     assert bytes(second.version_id) != bytes(first.version_id)
-    assert keyring.derived.wrapping_key("default", "scratch").header[1:] == bytes(second.version_id)
+    assert keyring.values.wrapping_key("default", "scratch").header[1:] == bytes(second.version_id)
 
 
 def test_migrating_again_changes_nothing(project):

@@ -64,6 +64,33 @@ class Admission(Record):
         app_label = "bound"
 
 
+class Cabinet(models.Model):
+    cabinet_id = models.AutoField(primary_key=True)
+
+    class Meta:
+        apps = apps
+        app_label = "bound"
+
+
+class Folder(models.Model):
+    folder_id = models.AutoField(primary_key=True)
+    shelf = models.CharField(max_length=8)
+    title = EncryptedTextField()
+    label = EncryptedTextField(bind_to=("shelf",))
+
+    class Meta:
+        apps = apps
+        app_label = "bound"
+
+
+class Chart(Cabinet, Folder):
+    """Of two parents, where its own key is that of the first."""
+
+    class Meta:
+        apps = apps
+        app_label = "bound"
+
+
 class Colour(models.TextChoices):
     RED = "red"
     BLUE = "blue"

@@ -155,6 +155,26 @@ class Member(models.Model):
         app_label = "tests"
 
 
+class Corridor(models.Model):
+    code = models.CharField(max_length=8, unique=True)
+
+    class Meta:
+        apps = apps
+        app_label = "tests"
+
+
+class Stay(models.Model):
+    """Of a scope that refers to something else than a primary key."""
+
+    corridor = models.ForeignKey(Corridor, models.CASCADE, to_field="code")
+    contact = EncryptedEmailField(bind_to=("corridor",))
+    contact_index = BlindIndexField("contact", normalizer="email", scope=("corridor",))
+
+    class Meta:
+        apps = apps
+        app_label = "tests"
+
+
 class Guarded(models.Model):
     name = models.CharField(max_length=20, blank=True)
     masked = EncryptedTextField(key="guarded", on_denied="mask")
@@ -200,6 +220,8 @@ MODELS = [
     Tailored,
     Tenant,
     Member,
+    Corridor,
+    Stay,
     Account,
     Floor,
     Person,

@@ -209,7 +209,7 @@ class TestSeveralKeys:
 
     @pytest.mark.parametrize("most", [500, 2])
     def test_their_number_costs_no_queries(self, key, ann, granted, monkeypatch, most):
-        monkeypatch.setattr(data, "KEYS_IN_A_QUERY", most)
+        monkeypatch.setattr("envelope_fields.databases.IN_A_QUERY", most)
         keys = [key, *(create_master_key(f"other-{n}") for n in range(4))]
         for each in keys:
             granted(each, ann, Action.ROTATE)

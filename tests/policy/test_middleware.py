@@ -1,5 +1,6 @@
 """Who is acting while a request is served, in every way in which Django serves one."""
 
+import asyncio
 import base64
 import gc
 import threading
@@ -205,6 +206,29 @@ class TestStreams:
         assert bound_actor() is None
         assert views.who() == "application"
 
+    def test_an_async_one_whose_client_hangs_up_ends_in_its_name(self, ann):
+        async def hang_up():
+            sent = asyncio.Event()
+            messages = [{"type": "http.request", "body": b""}]
+
+            async def receive():
+                if messages:
+                    return messages.pop()
+                await sent.wait()
+                return {"type": "http.disconnect"}
+
+            async def send(message):
+                if message.get("body"):
+                    sent.set()
+                    await asyncio.Event().wait()  # as of a server whose client reads no more
+
+            await get_asgi_application()(request, receive, send)
+
+        request = scope("/ending-stream", ann)
+        views.ends.clear()
+        async_to_sync(hang_up)()
+        assert views.ends == ["ann"]
+
     def test_what_is_closed_with_it_is_closed_in_its_name(self, rf):
         closed = []
 
@@ -329,6 +353,28 @@ class TestInFlight:
         async_to_sync(hang_up)()
         gc.collect()
         assert views.who() == "application"
+
+    def test_several_clients_that_hang_up_under_asgi(self, settings):
+        """None is in flight from then on, even if it is not yet collected as garbage."""
+        requests = [scope("/endless") for _ in range(3)]
+
+        async def hang_up():
+            applications = [
+                ApplicationCommunicator(get_asgi_application(), request) for request in requests
+            ]
+            for application in applications:
+                await application.send_input({"type": "http.request", "body": b""})
+            while len(views.endless) < len(requests):
+                await asyncio.sleep(0.01)
+            for application in applications:
+                await application.send_input({"type": "http.disconnect"})
+            for application in applications:
+                await application.wait(10)
+
+        views.endless.clear()
+        async_to_sync(hang_up)()
+        assert views.who() == "application"
+        assert requests
 
     def test_without_our_middleware_nothing_is_counted(self, settings):
         settings.MIDDLEWARE = []

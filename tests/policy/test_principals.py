@@ -2,15 +2,21 @@
 
 import asyncio
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import nullcontext
 from contextvars import copy_context
+from functools import partial
+from multiprocessing import get_context
 
 import pytest
-from asgiref.sync import async_to_sync, sync_to_async
+from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.contrib.auth.models import AnonymousUser, User
+from django.test import RequestFactory
 from django.test.utils import isolate_apps
+from django.views import View
 
 from envelope_fields.exceptions import KeyAccessDenied
+from envelope_fields.middleware import RequestUser
 from envelope_fields.policy import (
     ANONYMOUS,
     APPLICATION,
@@ -18,7 +24,9 @@ from envelope_fields.policy import (
     acting_as,
     current_principal,
     principal_of,
+    principals,
 )
+from envelope_fields.policy.principals import bound
 from envelope_fields.policy.requests import handled
 
 ANN = Principal("auth.user", "1", "ann")
@@ -95,6 +103,16 @@ class TestBinding:
             assert current_principal() == ANN
         assert current_principal() is APPLICATION
 
+    def test_an_actor_entered_again_inside_itself(self):
+        binding = bound(ANN)
+        with acting_as(BOB):
+            with binding:
+                with binding:
+                    assert current_principal() == ANN
+                assert current_principal() == ANN
+            assert current_principal() == BOB
+        assert current_principal() == APPLICATION
+
     def test_as_a_decorator(self):
         @acting_as(ANN)
         def who(depth=0):
@@ -104,16 +122,28 @@ class TestBinding:
         assert who.__name__ == "who"
         assert current_principal() is APPLICATION
 
-    def test_as_a_decorator_of_a_coroutine(self):
-        @acting_as(ANN)
-        async def who():
+    def test_as_a_decorator_of_what_is_awaited(self):
+        async def who(request=None):
             await asyncio.sleep(0)
             return current_principal()
 
-        async def both():
-            return await who(), current_principal()
+        class Callable:
+            async def __call__(self):
+                return await who()
 
-        assert async_to_sync(both)() == (ANN, APPLICATION)
+        class Page(View):
+            async def get(self, request):
+                return await who()
+
+        page = partial(Page.as_view(), RequestFactory().get("/"))
+        others = partial(who), lambda: who(), Callable(), sync_to_async(current_principal), page
+
+        async def both(asked):
+            return await acting_as(ANN)(asked)(), current_principal()
+
+        for asked in (who, *others):
+            assert async_to_sync(both)(asked) == (ANN, APPLICATION)
+        assert iscoroutinefunction(acting_as(ANN)(Page.as_view()))
 
     def test_not_as_a_decorator_of_generators(self):
         async def asynchronous():
@@ -125,6 +155,36 @@ class TestBinding:
         for generator in (synchronous, asynchronous):
             with pytest.raises(TypeError, match="is a generator"):
                 acting_as(ANN)(generator)
+
+
+class RaisesAfter:
+    """A context variable, after whose next change a signal handler raises, as a time-out does."""
+
+    def __init__(self, variable):
+        self.get = variable.get
+        self._set = variable.set
+        self.is_due = False
+
+    def set(self, value):
+        self._set(value)
+        if self.is_due:
+            self.is_due = False
+            raise TimeoutError
+
+
+@pytest.mark.parametrize("variable", ["_bound", "_entered"])
+@pytest.mark.parametrize("binding", [lambda: acting_as(BOB), lambda: bound(BOB)])
+@pytest.mark.parametrize("where", ["enter", "exit"])
+def test_a_signal_handler_that_raises(monkeypatch, variable, binding, where):
+    raises = RaisesAfter(getattr(principals, variable))
+    monkeypatch.setattr(principals, variable, raises)
+    with acting_as(ANN):
+        with pytest.raises(TimeoutError):
+            raises.is_due = where == "enter"
+            with binding():
+                raises.is_due = True
+        assert current_principal() == ANN
+    assert current_principal() is APPLICATION
 
 
 class TestAsync:
@@ -220,6 +280,42 @@ class TestThreads:
         with acting_as(ANN):
             context = copy_context()
         assert in_thread(lambda: context.run(current_principal)) == ANN
+
+
+def in_pool():
+    """Who acts in a process of a pool; and inside of a binding of its own, and after it."""
+    outcomes = []
+    for binding in (nullcontext(), acting_as(BOB), nullcontext()):
+        with binding:
+            try:
+                outcomes.append(current_principal().name or current_principal().type)
+            except KeyAccessDenied as error:
+                outcomes.append(str(error)[:29])
+    return outcomes
+
+
+class TestForkedProcesses:
+    """Those of a pool are forked for who needs it first, and work for all who come later."""
+
+    REFUSED = "This process was forked by co"
+
+    @pytest.mark.parametrize(
+        ("first", "expected"),
+        [
+            (acting_as(ANN), REFUSED),
+            (acting_as(ANONYMOUS), REFUSED),
+            (bound(RequestUser(lambda: User(pk=1, username="ann"))), REFUSED),
+            (acting_as(APPLICATION), "application"),
+            (nullcontext(), "application"),
+        ],
+    )
+    def test_nobody_acts_for_who_came_first(self, first, expected):
+        with ProcessPoolExecutor(1, get_context("fork")) as pool:
+            with first:
+                pool.submit(int).result()
+            with acting_as(BOB):
+                outcomes = pool.submit(in_pool).result()
+        assert outcomes == [expected, "bob", expected]
 
 
 class TestWhileARequestIsHandled:

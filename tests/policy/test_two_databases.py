@@ -2,7 +2,7 @@
 
 import pytest
 from django.contrib.auth.models import Group, User
-from django.db import transaction
+from django.db import connection, transaction
 
 from envelope_fields import keyring
 from envelope_fields.exceptions import KeyAccessDenied
@@ -67,4 +67,33 @@ def test_a_user_whose_change_is_rolled_back(lab, note, ann):
         ann.save()
         assert read(note, ann) == "value"
         raise ZeroDivisionError
+    assert_denied(note, ann)
+
+
+def by_save(user):
+    user.is_active = True
+    user.save()
+
+
+def by_update(user):
+    User.objects.filter(pk=user.pk).update(is_active=True)
+
+
+def by_sql(user):
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE auth_user SET is_active = %s WHERE id = %s", [True, user.pk])
+
+
+@pytest.mark.parametrize("activate", [by_save, by_update, by_sql])
+def test_a_user_whose_change_is_rolled_back_without_autocommit(activate, lab, note, ann):
+    grant(lab, ann, ["decrypt"])
+    User.objects.filter(pk=ann.pk).update(is_active=False)
+    assert_denied(note, ann)
+    transaction.set_autocommit(False)
+    try:
+        activate(ann)
+        assert read(note, ann) == "value"
+    finally:
+        transaction.rollback()
+        transaction.set_autocommit(True)
     assert_denied(note, ann)

@@ -85,7 +85,7 @@ def test_forgetting_keys_forgets_no_use(lab):
 def test_prefixes_that_are_used_up(lab, monkeypatch):
     monkeypatch.setattr(keyring.table, "WRAPS_PER_PREFIX", 3)
     for _ in range(10):
-        keyring.derived.wrapping_key("lab", "default")
+        keyring.values.wrapping_key("lab", "default")
     assert harvest_uses() == {(current(lab), "encrypt", "fields"): 10}
 
 
@@ -94,7 +94,7 @@ def test_threads_lose_none_while_somebody_harvests(lab):
 
     def use():
         for _ in range(2000):
-            keyring.derived.wrapping_key("lab", "default")
+            keyring.values.wrapping_key("lab", "default")
 
     def harvest():
         for _ in range(200):

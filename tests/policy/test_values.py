@@ -15,11 +15,21 @@ from django.utils import timezone
 
 from envelope_fields import keyring, kms
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable
-from envelope_fields.lifecycle import disable
+from envelope_fields.lifecycle import disable, rotate_master_key
 from envelope_fields.middleware import PrincipalMiddleware
 from envelope_fields.models import KeyGrant, MasterKey
-from envelope_fields.policy import APPLICATION, UNBOUND, Action, Principal, acting_as, data
+from envelope_fields.policy import (
+    APPLICATION,
+    UNBOUND,
+    Action,
+    Principal,
+    acting_as,
+    data,
+    principal_of,
+)
+from envelope_fields.policy.principals import bound
 from envelope_fields.policy.requests import handled
+from tests.at_once import at_once
 from tests.models import LabNote, Note
 from tests.other_process import OtherProcess
 from tests.policy import read_as
@@ -77,8 +87,6 @@ class TestTheDefaultKey:
         class Later:
             def principal(self):
                 raise AssertionError("asked")
-
-        from envelope_fields.policy.principals import bound
 
         note = Note.objects.create(text="value")
         for forget in (keyring.forget, lambda: None):
@@ -394,10 +402,71 @@ class TestChanges:
             change()
             assert_denied(read_as, bob.pk, note.pk)
 
+    @pytest.mark.parametrize("how", ["read", "written"])
+    def test_to_look_a_user_up_takes_them_out_of_a_group(self, lab, note, bob, granted, how):
+        """As where a directory says who is in it."""
+
+        class Login:
+            def principal(self):
+                bob.groups.clear()
+                return principal_of(bob)
+
+        def use():
+            if how == "written":
+                return LabNote.objects.create(text="blood group B").text
+            return LabNote.objects.values_list("text", flat=True).get()
+
+        staff = Group.objects.create(name="laboratory")
+        granted(lab, staff, Action.DECRYPT, Action.ENCRYPT)
+        bob.groups.add(staff)
+        with acting_as(bob):
+            assert use()
+        with bound(Login()):
+            assert_denied(use)
+
     def test_the_key_closes_to_the_application(self, lab, note):
         assert read(note) == "blood group A"
         no_application(lab)
         assert_denied(read, note)
+
+    @pytest.mark.parametrize("known", ["old", "new"])
+    def test_another_process_closes_a_key_of_two_versions(self, lab, note, known):
+        """What was read before is gone by until its time is over; what is read now, at once."""
+        rotate_master_key(lab)
+        notes = {"old": note, "new": LabNote.objects.create(text="blood group B")}
+        first = notes.pop(known)
+        [second] = notes.values()
+        keyring.forget()
+        assert read(first)
+        with connection.cursor() as cursor:  # of which this process is not notified
+            closed = f"UPDATE {MasterKey._meta.db_table} SET application_use = %s"
+            cursor.execute(closed, [False])
+        for _ in range(2):
+            assert_denied(read, second)
+            assert read(first)
+        keyring.forget()
+        for each in (first, second):
+            assert_denied(read, each)
+
+    @pytest.mark.skipif("connection.vendor != 'postgresql'", reason="a statement of PostgreSQL's")
+    def test_what_a_snapshot_reads_of_a_closed_key_is_its_own(self, lab, note):
+        def closed():
+            no_application(lab)
+            assert_denied(read, note)
+
+        def still_closed():
+            assert_denied(read, note)
+
+        rotate_master_key(lab)
+        keyring.evict()
+        with transaction.atomic():
+            with connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            Note.objects.count()
+            assert at_once(closed) == [None]
+            assert read(note) == "blood group A"  # as it was
+            assert at_once(still_closed) == [None]
+        still_closed()
 
     def test_a_grant_ends_at_its_time_also_when_it_is_cached(
         self, lab, note, bob, granted, monkeypatch, django_assert_num_queries

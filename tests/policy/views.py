@@ -121,6 +121,28 @@ def waiting_view(request):
     return HttpResponse(who())
 
 
+ends = []
+
+
+async def ending_stream_view(request):
+    async def parts():
+        try:
+            while True:
+                yield b"x"
+        finally:
+            ends.append(await sync_to_async(who)())
+
+    return StreamingHttpResponse(parts())
+
+
+endless = []  # those that are asked for
+
+
+async def endless_view(request):
+    endless.append(request.path)
+    await asyncio.Event().wait()
+
+
 class ApiView(APIView):
     authentication_classes = [BasicAuthentication]
 
@@ -143,5 +165,7 @@ urlpatterns = [
     path("denied", denied_view),
     path("async-denied", async_denied_view),
     path("waiting", waiting_view),
+    path("ending-stream", ending_stream_view),
+    path("endless", endless_view),
     path("api", ApiView.as_view()),
 ]

@@ -6,6 +6,7 @@ import logging
 import re
 from dataclasses import dataclass
 from functools import partial
+from io import BytesIO
 
 import pytest
 from django.contrib.admin import AdminSite, ModelAdmin
@@ -22,6 +23,7 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.log import AdminEmailHandler
 from django.views.debug import get_default_exception_reporter_filter
 
+from envelope_fields import reporting
 from envelope_fields.fields import EncryptedQuerySet, EncryptedTextField, open_values
 from envelope_fields.policy import APPLICATION, acting_as
 from envelope_fields.reporting import (
@@ -361,11 +363,34 @@ def test_messages_and_addresses(name, client, note, monkeypatch):
     assert "diabetes" not in report
 
 
+class Gone(BytesIO):
+    def read(self, *_):
+        raise OSError("the client has gone")
+
+
+def unreadable(rf):
+    request = rf.post("/", query_params={"text": SECRET})
+    request._stream = Gone()
+    return request
+
+
+def with_much_more(rf):
+    much = {f"a{number}": "b" for number in range(1_000)}
+    request = rf.post("/", much, query_params=much)
+    request.user = Dto(Dto({"text": SECRET}))
+    return request
+
+
+@pytest.mark.parametrize("made", [unreadable, with_much_more])
+def test_what_else_a_client_sends_or_does_not_hides_no_value(made, rf):
+    assert reporting._found(made(rf), None).secrets.is_one(SECRET)
+
+
 def test_the_message_of_one_that_cannot_be_looked_through(client, note, monkeypatch):
     def fail(*args):
         raise RecursionError
 
-    monkeypatch.setattr("envelope_fields.reporting.reports._cleanse", fail)
+    monkeypatch.setattr("envelope_fields.reporting._cleanse", fail)
     assert client.get("/own/").status_code == 500
     assert "Exception Value: <hidden: looking through it raised RecursionError>" in reported()
 
@@ -393,7 +418,7 @@ def test_what_cannot_be_looked_through_is_hidden(client, note, monkeypatch):
     def fail(*args):
         raise RecursionError
 
-    monkeypatch.setattr("envelope_fields.reporting.reports.without_secrets", fail)
+    monkeypatch.setattr("envelope_fields.reporting.without_secrets", fail)
     assert client.get("/own/").status_code == 500
     assert "looking through it raised RecursionError" in reported()
 
@@ -403,7 +428,7 @@ def test_nothing_is_asked_of_a_database_or_of_a_lazy_object(note, django_assert_
     lazy = SimpleLazyObject(lambda: made.append(1))
     found = Found()
     with django_assert_num_queries(0):
-        found.look_into_data({"held": lazy})
+        found.look_into([{"held": lazy}])
         without_secrets("held", [lazy], found.secrets)
         for model in (Note, User):  # what a row says of itself may be of another one
             rows, row = model.objects.all(), model(pk=5)

@@ -28,8 +28,8 @@ from envelope_fields.exceptions import (
 from envelope_fields.keyring import wrapping
 from envelope_fields.lifecycle import rewrap_master_keys
 from envelope_fields.models import MasterKeyVersion
-from envelope_fields.root_keys import MayNotUnwrap, RootKey
-from envelope_fields.root_keys.aws import AwsKmsRootKey, kms
+from envelope_fields.root_keys import MayNotUnwrap, RootKey, aws
+from envelope_fields.root_keys.aws import AwsKmsRootKey
 from envelope_fields.root_keys.aws.errors import CredentialsUnavailable, MayNotWrap
 from tests.docs.pages import ROOT, Page
 from tests.models import Note
@@ -602,14 +602,14 @@ class TestFallbackRegions:
         root_key = made(**options)
         wrapped = wrap(root_key).material
         now = time.monotonic()
-        monkeypatch.setattr(kms, "monotonic", lambda: now)
+        monkeypatch.setattr(aws, "monotonic", lambda: now)
         with self.silent(service):
             root_key.unwrap(wrapped, CONTEXT)
         asked.clear()
         root_key.unwrap(wrapped, CONTEXT)
         with self.silent(service, OTHER_REGION):
             assert root_key.unwrap(wrapped, CONTEXT) == MATERIAL
-        now += kms.SILENT_SECONDS + 1
+        now += aws.SILENT_SECONDS + 1
         root_key.unwrap(wrapped, CONTEXT)
         assert [region for _, region, *_ in asked] == [OTHER_REGION, REGION, REGION]
 

@@ -522,7 +522,7 @@ def test_no_redirect_is_followed(hsm, status):
     root_key = hsm.root_key()
     root_key.check()
     key = root_key._connected().key()
-    root_key._session[1].key = lambda version: key
+    root_key._client[1].key = lambda version: key
     with (
         hsm.vault.http.breaking(hsm.vault.http.other(Answer(status, b"", headers=(to,)))),
         pytest.raises(RootKeyUnavailable, match=f"encrypt, HTTP {status}"),
@@ -640,7 +640,7 @@ def test_the_default_credential(hsm, monkeypatch):
         return DefaultAzureCredential(**options)
 
     monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "EnvironmentCredential")
-    monkeypatch.setattr("envelope_fields.root_keys.azure.root_key.DefaultAzureCredential", default)
+    monkeypatch.setattr("envelope_fields.root_keys.azure.DefaultAzureCredential", default)
     root_key = hsm.root_key(credential=None, timeout=3)
     with pytest.raises(RootKeyUnavailable, match="no credentials"):
         root_key.check()

@@ -6,6 +6,7 @@ from uuid import UUID
 import pytest
 from django.core.exceptions import FieldError
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from envelope_fields import rotation
 from envelope_fields.exceptions import DecryptionFailed
@@ -53,6 +54,25 @@ def rows(clinics):
         Placed.objects.create(clinic=clinics[1], number=7, text="placed"),
         Admission.objects.create(clinic=clinics[1], secret="x", ward="w", reason="reason"),
     ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bad_row_that_shares_its_primary_key_is_reported(kind):
+    """A table that inherits on PostgreSQL has keys of its own, which may be those of its parent."""
+    if connection.vendor != "postgresql":
+        pytest.skip("PostgreSQL alone has tables that inherit")
+    Record.objects.create(secret="one", early="", maybe=[1])
+    table = Record._meta.db_table
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE TABLE heir () INHERITS ({table})")
+        cursor.execute(f"INSERT INTO heir SELECT * FROM ONLY {table}")
+        cursor.execute(
+            f"UPDATE ONLY {table} SET secret = set_byte(secret, 50, get_byte(secret, 50) # 1)"
+        )
+        rotate_master_key("default")
+        run = rotation.run("default", kind=kind, fields=["bound.Record.secret"])
+        cursor.execute("DROP TABLE heir")
+    assert (run.state, numbers_of(run)) == (RotationState.COMPLETED, (2, 1, 1))
 
 
 def again(row):

@@ -15,6 +15,7 @@ from envelope_fields.jobs.runs import keys_of, runs_about, runs_of
 from envelope_fields.lifecycle import create_master_key, disable, enable, rotate_master_key
 from envelope_fields.models import AuditEvent, MasterKey, RotationKey, RotationRun, RotationState
 from envelope_fields.rotation import Limits, RotationUnderWay
+from tests.management import printed
 from tests.models import Note, Renamed, TenantNote
 from tests.rotation import interrupted, left, numbers_of, put
 from tests.stored import stored, version_of
@@ -75,11 +76,7 @@ def test_each_column_is_counted_as_often_for_many_keys_as_for_few():
 
 
 def test_more_keys_than_a_query_names(monkeypatch):
-    monkeypatch.setattr("envelope_fields.census.versions.KEYS_IN_A_QUERY", 2)
-    monkeypatch.setattr("envelope_fields.census.values.VERSIONS_IN_A_QUERY", 2)
-    monkeypatch.setattr("envelope_fields.jobs.statements.LABELS_IN_A_QUERY", 2)
-    monkeypatch.setattr("envelope_fields.keyring.transfer.KEYS_IN_A_QUERY", 2)
-    monkeypatch.setattr("envelope_fields.lifecycle.context.KEYS_IN_A_QUERY", 2)
+    monkeypatch.setattr("envelope_fields.databases.IN_A_QUERY", 2)
     keys = tenants(5)
     run = rotation.run(keys, limits=Limits(batch_size=4))
     assert (run.state, numbers_of(run)) == (RotationState.COMPLETED, (15, 15, 0))
@@ -242,17 +239,11 @@ class TestWhatIsSaid:
         assert "tenant-0: 3 values rewrapped, 0 failed" in text
         assert "2 keys: 6 values rewrapped, 0 failed" in text
         assert [left(key) for key in keys] == [0, 0, 3]
-        assert "No rotation is under way" in said("rotation_runs")
-        assert "  2 keys  rewrap  completed  6 of 6" in said("rotation_runs", all=True)
+        assert "No rotation is under way" in printed("rotation_runs")
+        assert "  2 keys  rewrap  completed  6 of 6" in printed("rotation_runs", all=True)
 
     def test_the_command_goes_on_with_what_was_killed(self):
         keys = tenants(3)
         run = interrupted(rotation.start(keys, limits=Limits(batch_size=5)))
-        assert f"Run {run.pk}: completed" in said("rewrap")
+        assert f"Run {run.pk}: completed" in printed("rewrap")
         assert RotationRun.objects.count() == 1
-
-
-def said(*arguments, **options):
-    out = StringIO()
-    call_command(*arguments, stdout=out, **options)
-    return out.getvalue()

@@ -1,6 +1,8 @@
 """Values get a new data key and ciphertext, under the key that their field has now."""
 
 import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
 
 from envelope_fields import rotation
 from envelope_fields.crypto import format as layout
@@ -162,3 +164,31 @@ def test_no_plaintext_in_what_is_raised(monkeypatch):
     assert len(ours) > 5
     for entry in ours:
         assert "very secret" not in repr(entry.locals)
+
+
+@pytest.mark.django_db(transaction=True, databases="__all__")
+def test_rows_that_share_a_primary_key_are_told_apart(capsys):
+    """A table that inherits on PostgreSQL has keys of its own, which may be those of its parent."""
+    if connection.vendor != "postgresql":
+        pytest.skip("PostgreSQL alone has tables that inherit")
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TABLE heir () INHERITS (tests_note)")
+        try:
+            notes = Note.objects.bulk_create([Note(text=f"{n}", data=None) for n in range(3)])
+            cursor.execute("INSERT INTO heir SELECT * FROM ONLY tests_note")
+            for note in notes:
+                cursor.execute("DELETE FROM ONLY tests_note WHERE id = %s", [note.pk])
+                Note.objects.create(pk=note.pk, text=f"own {note.text}", data=None)
+            rotate_master_key("default")
+            run = rotation.run("default", kind="re_encrypt")
+            assert (run.state, numbers_of(run)) == (RotationState.COMPLETED, (6, 6, 0))
+            assert left("default") == 0
+            texts = sorted(Note.objects.values_list("text", flat=True))
+            assert texts == ["0", "1", "2", "own 0", "own 1", "own 2"]
+            cursor.execute(
+                "UPDATE ONLY tests_note SET text = set_byte(text, 100, get_byte(text, 100) # 1)"
+            )
+            with pytest.raises(CommandError, match="3 stored values"):
+                call_command("verify_envelopes")
+        finally:
+            cursor.execute("DROP TABLE heir")

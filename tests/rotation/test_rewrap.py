@@ -3,6 +3,7 @@
 import uuid
 
 import pytest
+from django.db import connections
 
 from envelope_fields import keyring, lifecycle, rotation
 from envelope_fields.crypto import format as layout
@@ -36,6 +37,16 @@ pytestmark = pytest.mark.django_db(databases="__all__")
 
 def current(alias="default"):
     return bytes(MasterKey.objects.get(alias=alias).current_version.version_id)
+
+
+def test_a_replica_is_left_out(monkeypatch):
+    """Unless it is named: what is written elsewhere comes over by itself."""
+    Note.objects.using("other").create(text="a", data=None)
+    rotate_master_key("default")
+    monkeypatch.setitem(connections["other"].settings_dict["TEST"], "MIRROR", "default")
+    assert numbers_of(rotation.run("default")) == (0, 0, 0)
+    assert left("default") == 1
+    assert numbers_of(rotation.run("default", database="other")) == (1, 1, 0)
 
 
 def test_values_move_and_payloads_stay():
@@ -199,7 +210,7 @@ def test_a_rename_needs_a_rewrap_and_no_more():
     row = Renamed.objects.create(text="x")
     field = Renamed._meta.get_field("text")
     older = encrypt(
-        keyring.derived.wrapping_key("default", "default", field.field_path),
+        keyring.values.wrapping_key("default", "default", field.field_path),
         b"written before",
         field.contexts[2],
     )

@@ -1,8 +1,11 @@
 """Values of key versions that are not there are verified without a query for each."""
 
+import json
 import os
+from io import StringIO
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -49,3 +52,19 @@ def test_a_version_that_is_made_meanwhile_is_known(monkeypatch):
     versions.check(b"\x01" + bytes(before.version_id) + bytes(88))
     made = create_master_key("lab").current_version
     versions.check(b"\x01" + bytes(made.version_id) + bytes(88))
+
+
+def test_a_rewrap_does_not_say_that_every_value_is_where_it_belongs():
+    unknown_notes(b"one gone", b"another.")
+    said = (
+        r"tests\.Note\.text in 'default': 2 values, each under a key version that is not there: "
+        "restore its row from a backup of the keys before the key is rotated again"
+    )
+    out = StringIO()
+    with pytest.raises(CommandError, match=said):
+        call_command("rewrap", stdout=out)
+    assert out.getvalue() == ""
+    with pytest.raises(CommandError, match=said):
+        call_command("rewrap", json=True, stdout=out)
+    [[unknown]] = [each["unknown_versions"] for each in json.loads(out.getvalue())]
+    assert (unknown["field"], unknown["values"]) == ("tests.Note.text", 2)

@@ -2,11 +2,12 @@
 
 import pytest
 from django.core.exceptions import FieldError
-from django.db import connection, transaction
+from django.db import OperationalError, connection, connections, transaction
 from django.test.utils import isolate_apps
 
 from envelope_fields import keyring, kms
-from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound
+from envelope_fields.census import census
+from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound, MasterKeyUnusable
 from envelope_fields.fields import EncryptedTextField
 from envelope_fields.lifecycle import shred
 from envelope_fields.models import AuditEvent, MasterKey
@@ -73,6 +74,17 @@ class TestEach:
         document.refresh_from_db()
         assert document.body == "c"
 
+    def test_a_row_that_went_to_another_tenant_takes_its_value_along_when_it_is_saved(self):
+        north, south = Clinic.objects.create(), Clinic.objects.create()
+        document = Document.objects.create(clinic=north, body="a")
+        south.document_set.add(document)
+        of_north = f"clinic/{north.pk}"
+        assert [row.version.key_alias for row in census(of_north)] == [of_north]
+        Document.objects.get().save()
+        assert census(of_north) == []
+        shred_now(of_north)
+        assert Document.objects.get().body == "a"
+
     def test_a_row_that_names_no_tenant(self):
         with pytest.raises(FieldError, match="clinic_id"), transaction.atomic():
             Document(body="a").save()
@@ -125,6 +137,39 @@ class TestTransactions:
             document.save(using="other")
         keyring.evict()
         assert Document.objects.using("other").get().body == "a"
+
+    def test_one_that_is_made_just_now(self, monkeypatch):
+        """Another process makes it after it was not found, and before it is asked why."""
+        clinic, newest = Clinic.objects.create(), keyring.rows._newest
+
+        def another_is_faster(versions):
+            found = newest(versions)
+            if not aliases():
+                at_once(lambda: Document._meta.get_field("body").key.create(clinic_id=clinic.pk))
+            return found
+
+        monkeypatch.setattr(keyring.rows, "_newest", another_is_faster)
+        document = Document.objects.create(clinic=clinic, body="a")
+        assert Document.objects.get(pk=document.pk).body == "a"
+        assert aliases() == {f"clinic/{clinic.pk}"}
+
+    def test_the_keys_database_fails_meanwhile(self, settings):
+        settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "DATABASE": "other"}
+        keyring.evict()
+        clinic = Clinic.objects.using("default").create()
+
+        def fail(execute, sql, *args):
+            if sql.startswith("INSERT"):
+                raise OperationalError("gone")
+            return execute(sql, *args)
+
+        with (
+            connections["other"].execute_wrapper(fail),
+            pytest.raises(MasterKeyUnusable, match=r"tests\.Document\.body: .*database 'other'"),
+        ):
+            Document.objects.using("default").create(clinic=clinic, body="a")
+        document = Document.objects.using("default").create(clinic=clinic, body="a")
+        assert Document.objects.using("default").get().body == document.body
 
     def test_two_at_once(self):
         clinic = Clinic.objects.create()

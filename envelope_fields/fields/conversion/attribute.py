@@ -25,16 +25,12 @@ MIRRORED = _Mirrored()
 
 
 class MirroredRow(PreparedValue):
-    """What travels in the place of the value of a column in clear: the row that has it.
-
-    Attributes:
-        instance: the object; None where the statement alone has the value.
-    """
+    """What travels in the place of the value of a column in clear: the row that has it."""
 
     __slots__ = ("instance",)
 
     def __init__(self, instance: Model | None) -> None:
-        self.instance = instance
+        self.instance = instance  # None where the statement alone has the value
 
 
 class LoadedInClear(PreparedValue):
@@ -46,13 +42,10 @@ class LoadedInClear(PreparedValue):
         self.value = value
 
 
-class _Given(PreparedValue):
+class _Given(LoadedInClear):
     """A value that a constructor is given by the name of the column in clear."""
 
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
+    __slots__ = ()
 
 
 class ClearAttribute(DeferredAttribute):

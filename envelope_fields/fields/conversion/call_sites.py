@@ -115,13 +115,7 @@ def _found(what: Any) -> CallSite | None:
 
 
 def note(field: Any, what: str, where: CallSite | None) -> None:
-    """Log a call site that asks for the column in clear, if that was not done yet.
-
-    Args:
-        field: the encrypted field.
-        what: how it asks.
-        where: the line of code.
-    """
+    """Log a call site that asks for the column in clear, if that was not done yet."""
     noted = (str(field), what, where)
     if noted in _noted:
         return

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-from django.core.checks import CheckMessage, Error, Warning
+from django.core.checks import CheckMessage, Warning
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 
-Problem = tuple[str, str, str]  # id, what is wrong, and the way out
+from envelope_fields.fields.checks import Problem, errors
+from envelope_fields.fields.plain import own_classes
 
 _ALIKE: tuple[Any, ...] = (
     models.IntegerField,
@@ -20,11 +21,11 @@ def check(field: Any) -> list[CheckMessage]:
     """Return what is wrong with the `converts=` of an encrypted field."""
     if field.converts is None:
         return []
-    for rules in ((_sibling,), (_others, _types, _null, _database)):
-        found = [problem for rule in rules for problem in rule(field)]
-        if found:  # the others build on it
-            return [Error(wrong, hint=hint, obj=field, id=number) for number, wrong, hint in found]
-    return list(_index(field))
+    return (  # each builds on the one before
+        errors(field, _sibling)
+        or errors(field, _others, _types, _null, _database)
+        or list(_index(field))
+    )
 
 
 def _sibling(field: Any) -> Iterator[Problem]:
@@ -72,7 +73,7 @@ def _types(field: Any) -> Iterator[Problem]:
             wrong = f"{plain} is a {type(plain).__name__}, and no package stores its format in one."
             hint = "Declare it as what the database has: a TextField, BinaryField or JSONField."
             yield "envelope_fields.E096", wrong, hint
-    elif _kind(plain) != _kind(field) and not isinstance(plain, getattr(field, "plain_class", ())):
+    elif _kind(plain) != _kind(field) and not _is_of_plain_class(plain, field):
         wrong = f"{plain} is a {type(plain).__name__}, whose values are not those of {field}."
         hint = "Convert a column into the encrypted field of its own type, and change that later."
         yield "envelope_fields.E096", wrong, hint
@@ -82,6 +83,14 @@ def _kind(field: Any) -> Any:
     """Return what fields have in common whose values are of one type."""
     of_several = next((each for each in _ALIKE if isinstance(field, each)), None)
     return of_several or field.get_internal_type()
+
+
+def _is_of_plain_class(plain: Any, field: Any) -> bool:
+    """Whether an encrypted field was made of the class of a plain one."""
+    kind = getattr(field, "plain_class", None)
+    if getattr(plain, "plain_class", type(plain)) is kind:
+        return True
+    return kind is not None and isinstance(plain, tuple(own_classes((kind,))))
 
 
 def _null(field: Any) -> Iterator[Problem]:
@@ -125,28 +134,28 @@ def _constraints_on(plain: Any) -> Iterator[str]:
         if not names.isdisjoint(fields):
             yield f"unique_together of {', '.join(fields)}"
     for constraint in meta.constraints:
-        if not names.isdisjoint(_names_in(constraint)):
+        if not names.isdisjoint(names_in(constraint)):
             yield repr(constraint.name)
 
 
-def _names_in(constraint: Any) -> Iterator[str]:
-    """Yield the names of fields that a constraint or an index is about."""
+def names_in(constraint: Any) -> Iterator[str]:
+    """Yield the names of fields that a constraint, an index or a generated field is about."""
     yield from (name.lstrip("-") for name in getattr(constraint, "fields", ()))
     yield from getattr(constraint, "include", None) or ()
-    for part in ("condition", "check", "expressions"):
-        yield from _names_of(getattr(constraint, part, None))
+    for part in ("condition", "check", "expressions", "expression"):
+        yield from names_of(getattr(constraint, part, None))
 
 
-def _names_of(part: Any) -> Iterator[str]:
+def names_of(part: Any) -> Iterator[str]:
     """Yield the names that a condition, or the parts of an expression, refer to."""
     if isinstance(part, models.F):
         yield part.name.split("__")[0]  # type: ignore[attr-defined]  # not in the stubs
     elif isinstance(part, tuple) and part and isinstance(part[0], str):  # of a Q
         yield part[0].split("__")[0]
-        yield from _names_of(part[1])
+        yield from names_of(part[1])
     else:
         for each in _parts(part):
-            yield from _names_of(each)
+            yield from names_of(each)
 
 
 def _parts(part: Any) -> Any:
@@ -159,7 +168,7 @@ def _parts(part: Any) -> Any:
 
 def _index(field: Any) -> Iterator[CheckMessage]:
     plain = field.plain_field
-    indexes = [each for each in plain.model._meta.indexes if plain.name in _names_in(each)]
+    indexes = [each for each in plain.model._meta.indexes if plain.name in names_in(each)]
     if (plain.db_index or indexes) and not field.indexes:
         yield Warning(
             f"{plain} has an index, which goes with its column.",

@@ -24,10 +24,10 @@ from envelope_fields.fields.conversion.attribute import (
 from envelope_fields.fields.conversion.columns import Mirror, MirrorCol
 from envelope_fields.fields.prepared import PLAIN_TYPES, Unencrypted
 from envelope_fields.fields.types import FieldBase
+from envelope_fields.fields.written import maker
 
 # `bulk_update` gives what its objects show, which is what the encrypted field has.
 _OF_BULK_UPDATE = (Case, Cast)
-_OURS = "envelope_fields."
 _PREPARING = ("get_db_prep_save", "get_db_prep_value", "get_prep_value", "to_python")
 
 
@@ -37,23 +37,14 @@ def _never() -> Any:
 
 
 class ClearFieldMixin(FieldBase):
-    """Has a field in clear show and write what the encrypted field beside it has.
+    """Has a field in clear show and write what the encrypted field beside it has."""
 
-    Attributes:
-        values: the encrypted field.
-        mirror: what stands for this field in queries.
-        is_taken_at_once: whether nothing makes a value while its row is saved.
-        takes_text_as_it_is: whether a text is prepared already.
-        has_placeholder: whether values have another one than others do.
-        plain_class: the class that the field was declared of.
-    """
-
-    values: Any
-    mirror: Any
-    is_taken_at_once: bool
-    takes_text_as_it_is: bool
-    has_placeholder: bool
-    plain_class: Any
+    values: Any  # the encrypted field
+    mirror: Any  # what stands for this field in queries
+    is_taken_at_once: bool  # whether nothing makes a value while its row is saved
+    takes_text_as_it_is: bool  # whether a text is prepared already
+    has_placeholder: bool  # whether values have another one than others do
+    plain_class: Any  # that the field was declared of
 
     editable = _never()
     serialize = _never()
@@ -175,10 +166,9 @@ class ClearFieldMixin(FieldBase):
         return "%s", (value,)
 
     def _problem(self, value: Any, compiler: Any) -> FieldError | None:
-        """Look at a statement for a value that has no SQL of its own: what has, does that itself.
+        """Return why a statement is refused that would write a value of this column by itself.
 
-        Returns:
-            Why it is refused, where it would write this column by itself.
+        What has SQL of its own looks at that itself.
         """
         query = compiler.query
         if isinstance(query, InsertQuery):
@@ -218,12 +208,6 @@ def _as_declared(field: Any) -> Any:
     return declared
 
 
-def _pre_save_of(field: Any) -> Any:
-    """Return what makes the value of a field, of the plain class that an encrypted one extends."""
-    plain = (each for each in type(field).__mro__ if not each.__module__.startswith(_OURS))
-    return next(vars(each)["pre_save"] for each in plain if "pre_save" in vars(each))
-
-
 def _takes_text_as_it_is(plain_class: Any) -> bool:
     """Whether a class of fields does nothing to a text that is stored, as Django's of text do."""
     return any(
@@ -246,7 +230,7 @@ def convert(field: Any) -> None:
     plain.__class__ = _kind(declared)
     plain.values = field
     plain.mirror = Mirror(plain)
-    plain.is_taken_at_once = _pre_save_of(field) is Field.pre_save
+    plain.is_taken_at_once = maker(type(field).__mro__) is Field
     setattr(field.model, plain.attname, ClearAttribute(plain))
 
 

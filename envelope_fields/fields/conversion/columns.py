@@ -4,13 +4,13 @@ from typing import Any
 
 from django.db.models.expressions import Col
 
+from envelope_fields.databases import database_of
 from envelope_fields.fields import columns
 from envelope_fields.fields.binary import BinaryColumn
 from envelope_fields.fields.conversion import call_sites
 from envelope_fields.fields.conversion.attribute import MIRRORED, LoadedInClear
 from envelope_fields.fields.errors import refuse
-from envelope_fields.fields.legacy.beside import sql_of_both
-from envelope_fields.fields.selected import converters_of
+from envelope_fields.fields.reading import converters_of
 
 
 class Mirror(BinaryColumn):
@@ -30,15 +30,10 @@ def _mirror_of(field: Any) -> Any:
 
 
 class ConvertedCol(columns.EncryptedCol):
-    """The column of a field under conversion in a query: the one in clear is read by its phase.
-
-    Attributes:
-        clear: the column in clear that is read in its place; None where it is read itself. It is
-            known when SQL is made.
-    """
+    """The column of a field under conversion in a query: the one in clear is read by its phase."""
 
     is_raw = True
-    clear: Any = None
+    clear: Any = None  # that is read in its place, if it is, which is known when SQL is made
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         encrypted = super().as_sql(compiler, connection)
@@ -47,7 +42,7 @@ class ConvertedCol(columns.EncryptedCol):
         if columns.ENVELOPES in vars(compiler.query):
             return encrypted
         if values.reads_beside:
-            return sql_of_both(values, self.alias, compiler, connection)
+            return _both(values, self.alias, compiler, connection)
         self.clear = values.column_in_clear(self.alias, connection.alias)
         column = Col(self.alias, values.binary) if self.clear is None else self.clear
         return column.as_sql(compiler, connection)
@@ -69,6 +64,16 @@ class ConvertedCol(columns.EncryptedCol):
         """Return what `raw()` makes values by."""
         values: Any = self.target.values
         return values.raw_converters(self.alias, connection)  # type: ignore[no-any-return]
+
+
+def _both(field: Any, alias: str | None, compiler: Any, connection: Any) -> tuple[str, Any]:
+    """Return SQL for what another package has stored beside, with a mark, or the envelope."""
+    plain = field.converted
+    new, _ = Col(alias, field.binary).as_sql(compiler, connection)  # type: ignore[arg-type]
+    old, _ = Col(alias, plain).as_sql(compiler, connection)  # type: ignore[arg-type]
+    is_bytes = plain.get_internal_type() == "BinaryField"
+    marked = database_of(connection).marked(old, is_bytes=is_bytes)
+    return f"CASE WHEN {old} IS NULL THEN {new} ELSE {marked} END", ()
 
 
 class MirrorCol(ConvertedCol):
@@ -114,32 +119,17 @@ def _loaded(value: Any, expression: Any, connection: Any) -> LoadedInClear:
 
 
 class ClearCol(Col):
-    """The column in clear, by which rows are found as long as it is the one that is read.
-
-    Attributes:
-        what: the lookup that asks it; empty where that has a blind index, and goes on.
-        call_site: where in the code it is looked up.
-    """
+    """The column in clear, by which rows are found as long as it is the one that is read."""
 
     target: Any
     is_of_clear_column = True
-
-    def __init__(
-        self,
-        alias: str,
-        target: Any,
-        output_field: Any = None,
-        *,
-        what: str,
-        call_site: call_sites.CallSite | None,
-    ) -> None:
-        super().__init__(alias, target, output_field)
-        self.what, self.call_site = what, call_site
+    what = ""  # the lookup that asks it; empty where that has a blind index, and goes on
+    call_site: call_sites.CallSite | None = None  # where in the code it is looked up
 
     def relabeled_clone(self, relabels: Any) -> Any:
-        alias = relabels.get(self.alias, self.alias)
-        field, what, call_site = self.output_field, self.what, self.call_site
-        return type(self)(alias, self.target, field, what=what, call_site=call_site)
+        clone = super().relabeled_clone(relabels)
+        clone.what, clone.call_site = self.what, self.call_site
+        return clone
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         columns.refuse_computing(compiler)

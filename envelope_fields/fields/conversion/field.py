@@ -1,16 +1,17 @@
 """What an encrypted field knows of the column in clear whose place it takes."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist, ImproperlyConfigured
 from django.db.models.expressions import Col
 
+from envelope_fields.databases import may_live_in
 from envelope_fields.fields.conversion import lookups
-from envelope_fields.fields.conversion.twins import owner
 from envelope_fields.fields.defaults import is_historical
 from envelope_fields.fields.prepared import NOT_LOADED
 from envelope_fields.fields.types import FieldBase
-from envelope_fields.keyring.conversions import conversion_phase, is_finished, known_conversions
+from envelope_fields.keyring import conversions
 from envelope_fields.models import ColumnPhase
 
 
@@ -68,14 +69,9 @@ class ConvertingMixin(FieldBase):
         """Return which of the two columns is read, and which are written.
 
         Another package's format is never written: there, it is the last from the beginning.
-
-        Args:
-            using: the alias of the database.
-
-        Raises:
-            MasterKeyUnusable: the keys' database could not be read.
+        `MasterKeyUnusable` if the keys' database cannot be read.
         """
-        known, last = known_conversions(), self._last_phase
+        known, last = conversions.known_conversions(), self._last_phase
         if last[0] is not known or last[1] != using:
             last = self._last_phase = known, using, self._phase(using)
         return last[2]
@@ -83,8 +79,40 @@ class ConvertingMixin(FieldBase):
     def _phase(self, using: str) -> ColumnPhase:
         if self.reads_beside:
             return ColumnPhase.ONLY
-        found = owner(self, using)
-        return conversion_phase(str(found.model._meta.label), found.name)
+        found = self.conversion_owner(using)
+        return conversions.conversion_phase(str(found.model._meta.label), found.name)
+
+    def is_finished(self, using: str) -> bool:
+        """Whether what another package has stored is not read any more; errors as above."""
+        found = self.conversion_owner(using)
+        return conversions.is_finished(found.model._meta.label, found.name)
+
+    def conversion_owner(self, using: str) -> Any:
+        """Return the field by whose name the conversion of its column is found: mostly itself.
+
+        Several models may be of one table. Under a name of its own, each would be in a phase of its
+        own, and one would read the column that another does not write any more.
+
+        Args:
+            using: the alias of the database: two tables in different ones may have the same name.
+        """
+        known = vars(self).setdefault("_owners", {})
+        if using not in known:
+            known[using] = next(self._before(using), self)
+        return known[using]
+
+    def _before(self, using: str) -> Iterator[Any]:
+        """Yield the fields of this column in models that come before its own: managed ones do."""
+        meta = self.model._meta
+        models = meta.apps.get_models(include_auto_created=True, include_swapped=True)
+        for model in sorted(models, key=lambda each: not each._meta.managed):
+            if model is self.model:
+                return
+            is_of_table = model._meta.db_table == meta.db_table and not model._meta.proxy
+            if is_of_table and may_live_in(using, model):
+                for each in model._meta.local_concrete_fields:
+                    if hasattr(each, "to_plaintext") and each.column == self.column:
+                        yield each
 
     def lookup_by_phase(self, name: str, encrypted: Any, path: tuple[str, ...] = ()) -> Any:
         """Return the lookup of a name, as the phase has it when SQL is made."""
@@ -95,12 +123,7 @@ class ConvertingMixin(FieldBase):
         return lookups.transform_by_phase(self, name, encrypted)
 
     def column_in_clear(self, alias: str | None, using: str) -> Col | None:
-        """Return the column that is read in the place of the encrypted one; None if that is.
-
-        Args:
-            alias: that of the table in the query.
-            using: the alias of the database.
-        """
+        """Return the column that is read in the place of the encrypted one; None if that is."""
         plain = self.converted
         if plain is None or self.phase(using).reads_new:
             return None
@@ -113,8 +136,7 @@ class ConvertingMixin(FieldBase):
         it is loaded when a caller looks at it, unless `raw()` has read the other column, too.
         """
         if self.reads_beside:
-            found = owner(self, connection.alias)
-            is_read = is_finished(found.model._meta.label, found.name)
+            is_read = self.is_finished(connection.alias)
         else:
             is_read = self.column_in_clear(alias, connection.alias) is None
         return [self.sealer() if is_read else _not_loaded]

@@ -25,8 +25,6 @@ def lookup_by_phase(field: Any, name: str, encrypted: Any, path: Path = ()) -> A
     """Return the lookup of a name on a field, or None where Django shall try a transform.
 
     Args:
-        field: the encrypted field.
-        name: of the lookup.
         encrypted: the lookup that it has without a conversion: one by an index, or one that
             refuses; or None.
         path: where the part of its values is that is looked up.
@@ -36,7 +34,7 @@ def lookup_by_phase(field: Any, name: str, encrypted: Any, path: Path = ()) -> A
     if getattr(encrypted, "is_of_index", False):
         body = {"field": field, "path": path, "name_in_clear": name}
         return type(encrypted.__name__, (_ByIndexOrInClear, encrypted), body)
-    plain = _inside(field, "", path)
+    plain = _inside(field, path)
     found = plain.get_lookup(name)
     if found is None:
         return None if plain.get_transform(name) is not None else encrypted
@@ -45,14 +43,9 @@ def lookup_by_phase(field: Any, name: str, encrypted: Any, path: Path = ()) -> A
 
 
 class _InClear:
-    """A lookup of the plain field on the column in clear.
+    """A lookup of the plain field on the column in clear."""
 
-    Attributes:
-        field: the encrypted field.
-        path: the part of its values that is looked up.
-    """
-
-    field: Any
+    field: Any  # the encrypted one
     path: Path
     lookup_name: str
 
@@ -76,38 +69,33 @@ def _looked_up_again(field: Any, name: str, path: Path) -> Any:
 
 
 class _ByIndexOrInClear:
-    """A lookup by an index, which asks the column in clear as long as that is read.
-
-    Attributes:
-        name_in_clear: of the lookup of the plain field.
-        sought: what is looked for, as it was given.
-    """
+    """A lookup by an index, which asks the column in clear as long as that is read."""
 
     field: Any
     path: Path
-    name_in_clear: str
+    name_in_clear: str  # of the lookup of the plain field
     index: Any
     lhs: Any
-    sought: Unencrypted
+    sought: Unencrypted  # as it was given
 
     def __init__(self, lhs: Any, rhs: Any) -> None:
-        is_list = self.name_in_clear == "in" and not hasattr(rhs, "resolve_expression")
-        self.sought = Unencrypted(
-            tuple(rhs) if is_list else rhs, None
-        )  # it may be gone through once
+        self.sought = Unencrypted(rhs, None)
         del rhs  # error reports show variables
+        if self._is_list:
+            self.sought.value = tuple(self.sought.value)  # it may be gone through once
         super().__init__(lhs, self.sought.value)  # type: ignore[call-arg]
+
+    @property
+    def _is_list(self) -> bool:
+        """Whether several values are looked for, where the index takes them."""
+        is_expression = hasattr(self.sought.value, "resolve_expression")
+        return self.name_in_clear == "in" and not is_expression
 
     def as_sql(self, compiler: Any, connection: Any) -> Any:
         if self.field.phase(connection.alias).reads_new:
             return super().as_sql(compiler, connection)  # type: ignore[misc]
-        # In a list, where the index takes one.
-        is_list = self.name_in_clear == "in" and not hasattr(
-            self.sought.value, "resolve_expression"
-        )
-        items = list(self.sought.value) if is_list else [self.sought.value]
-        scoped = [each for each in items if isinstance(each, Scoped)]
-        if not scoped:
+        items = self.sought.value if self._is_list else (self.sought.value,)
+        if not any(isinstance(each, Scoped) for each in items):
             return compiler.compile(self._in_clear(self.name_in_clear, self.sought))
         return compiler.compile(self._within(items))
 
@@ -152,7 +140,7 @@ def transform_by_phase(field: Any, name: str, encrypted: Any) -> Any:
 
 def _transform(field: Any, name: str, path: Path, encrypted: Any) -> Any:
     """Return what makes the transform of a part in clear; `encrypted` where there is none."""
-    plain = _inside(field, "", path)
+    plain = _inside(field, path)
     if plain.get_transform(name) is None:
         return encrypted
 
@@ -185,12 +173,13 @@ def _column(field: Any, lhs: Any, what: str, call_site: call_sites.CallSite | No
     """Return the column in clear in the place of the encrypted one; `what` is noted."""
     if not isinstance(lhs, Col):
         raise refuse(field, f"`{what}` cannot be looked up in what {type(lhs).__name__}() gives")
-    return ClearCol(lhs.alias, field.converted, what=what, call_site=call_site)
+    column = ClearCol(lhs.alias, field.converted)
+    column.what, column.call_site = what, call_site
+    return column
 
 
-def _inside(field: Any, what: str, path: Path) -> Any:
-    column = ClearCol(field.model._meta.db_table, field.converted, what=what, call_site=None)
-    return _along(column, path)
+def _inside(field: Any, path: Path) -> Any:
+    return _along(ClearCol(field.model._meta.db_table, field.converted), path)
 
 
 def _along(column: Any, path: Path) -> Any:

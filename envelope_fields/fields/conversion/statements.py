@@ -16,7 +16,6 @@ from django.db.models.sql.compiler import SQLInsertCompiler
 from envelope_fields.fields import writing
 from envelope_fields.fields.conversion.attribute import MirroredRow, refused
 from envelope_fields.fields.keys import alias_for
-from envelope_fields.fields.made import inserted
 from envelope_fields.fields.masks import refuse_mask
 from envelope_fields.fields.prepared import (
     PLAIN_TYPES,
@@ -26,10 +25,12 @@ from envelope_fields.fields.prepared import (
     Unencrypted,
 )
 from envelope_fields.fields.sealed import MISSING
+from envelope_fields.fields.statement_parts import PartOfStatement
 from envelope_fields.fields.written import (
     OwnColumn,
     case_like,
     held_in,
+    inserted,
     inside_cast,
     plain_value,
     resolved,
@@ -37,13 +38,13 @@ from envelope_fields.fields.written import (
 )
 
 
-class InClear(Expression):
-    """What a statement writes into a column in clear."""
+class InClear(PartOfStatement, Expression):
+    """What a statement writes into a column in clear, of a row."""
 
-    def __init__(self, plain: Any, row: MirroredRow) -> None:
+    def __init__(self, plain: Any, prepared: Any) -> None:
         super().__init__(output_field=plain)
         self.plain = plain
-        self.row = row
+        self.prepared = prepared
 
     def __repr__(self) -> str:
         return f"<InClear: {self.plain}>"
@@ -60,12 +61,8 @@ class InClear(Expression):
         return _compiled(self.plain, written, compiler, connection)
 
     def _written(self, compiler: Any) -> Any:
-        """Return what is written of the encrypted field, as it travels to the database.
-
-        Raises:
-            FieldError: code has named the column in clear alone.
-        """
-        field, instance = self.plain.values, self.row.instance
+        """Return what is written of the encrypted field, as it travels to the database."""
+        field, instance = self.plain.values, self.prepared.instance
         if isinstance(compiler, SQLInsertCompiler):
             if instance is None:
                 return None
@@ -79,7 +76,7 @@ class InClear(Expression):
         return StoredCol(field)  # it was deferred, and stays as it is
 
 
-class NothingInClear:
+class NothingInClear(PartOfStatement):
     """NULL in a column in clear, which is not written any more."""
 
     def __init__(self, plain: Any) -> None:
@@ -92,19 +89,11 @@ class NothingInClear:
         return "NULL", ()
 
 
-class _Branch(Expression):
-    """What a CASE gives for a column in clear."""
-
-    def __init__(self, plain: Any, written: Unencrypted) -> None:
-        super().__init__(output_field=plain)
-        self.plain = plain
-        self.written = written
-
-    def __repr__(self) -> str:
-        return f"<InClear: {self.plain}>"
+class _Branch(InClear):
+    """What a CASE gives for a column in clear: a value."""
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
-        return _compiled(self.plain, self.written, compiler, connection)
+        return _compiled(self.plain, self.prepared, compiler, connection)
 
 
 def _compiled(plain: Any, written: Unencrypted, compiler: Any, connection: Any) -> tuple[str, Any]:
@@ -187,8 +176,7 @@ def is_written(field: Any, query: Any) -> bool:
 def look_at(plain: Any, query: Any) -> None:
     """Look at an upsert: it writes both columns into a row that is there, or none.
 
-    Raises:
-        FieldError: it would write the one in clear by itself, or find rows by it.
+    `FieldError` if it would write the one in clear by itself, or find rows by it.
     """
     if getattr(query, "on_conflict", None) is not OnConflict.UPDATE:
         return
@@ -210,12 +198,12 @@ def as_null(field: Any, value: Any) -> None:
             or is bound to it, and there is none.
     """
     refuse_mask(field, value)
-    carrier = value if type(value) is Unencrypted else Unencrypted(value, None)
+    prepared = value if type(value) is Unencrypted else Unencrypted(value, None)
     del value  # error reports show variables
-    is_expression = hasattr(carrier.value, "as_sql")
-    if is_expression and not writing.is_json_null(field, carrier.value):
-        writing.admit(field, carrier.value, carrier)
-    if carrier.instance is None and _has_values(carrier.value):
+    is_expression = hasattr(prepared.value, "as_sql")
+    if is_expression and not writing.is_json_null(field, prepared.value):
+        writing.admit(field, prepared.value, prepared)
+    if prepared.instance is None and _has_values(prepared.value):
         if callable(field.key):
             alias_for(field, None)
         if field.is_bound:

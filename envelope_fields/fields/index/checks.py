@@ -3,51 +3,46 @@
 from collections.abc import Iterator
 from typing import Any
 
-from django.core.checks import CheckMessage, Error, Warning
+from django.core.checks import CheckMessage, Warning
 from django.core.exceptions import FieldError, ImproperlyConfigured
 from django.db.models import BooleanField, DateField, JSONField
 from django.db.models.constants import LOOKUP_SEP
 
-from envelope_fields.fields.checks import check_key
+from envelope_fields.fields.checks import Problem, check_key, errors
 from envelope_fields.fields.index.normalizers import DateNormalizer, TextNormalizer
 from envelope_fields.fields.text import TextMixin
-
-Problem = tuple[str, str, str]  # id, what is wrong, and the way out
 
 
 def check(index: Any) -> list[CheckMessage]:
     """Return what is wrong with the declaration of an index."""
-    more = (_types, _unique, _replaces, _scope, _key)
-    for rules in ((_sources,), (_normalizer,), more):
-        found = [problem for rule in rules for problem in rule(index)]
-        if found:  # the others build on it
-            return [Error(wrong, hint=hint, obj=index, id=number) for number, wrong, hint in found]
-    return [*check_key(index), *_few_values(index)]
+    return (  # each builds on the one before
+        errors(index, _sources)
+        or errors(index, _normalizer)
+        or errors(index, _types, _unique, _replaces, _scope, _key)
+        or [*check_key(index), *_few_values(index)]
+    )
 
 
 def _sources(index: Any) -> Iterator[Problem]:
+    number = "envelope_fields.E080"
     if not index.fields or len(set(index.fields)) < len(index.fields):
         wrong = "A blind index is of one or several encrypted fields, each named once."
-        yield "envelope_fields.E080", wrong, 'Write BlindIndexField("email").'
+        yield number, wrong, 'Write BlindIndexField("email").'
         return
     try:
         sources = index.sources
     except FieldError as error:
-        yield (
-            "envelope_fields.E080",
-            str(error),
-            "Name an encrypted field that is declared in the same model.",
-        )
+        yield number, str(error), "Name an encrypted field that is declared in the same model."
         return
+    hint = 'Name a path into JSON, as in BlindIndexField("record__mrn"), or a field as it is.'
     for source in sources:
-        if isinstance(source.field, JSONField) != bool(source.path):
-            yield (
-                "envelope_fields.E080",
-                f"{source.field} is indexed as a whole, and the same JSON has many forms."
-                if not source.path
-                else f"{source.field} is not JSON, and has no {'__'.join(source.path)!r} inside.",
-                'Name a path into JSON, as in BlindIndexField("record__mrn"), or a field as it is.',
-            )
+        is_json = isinstance(source.field, JSONField)
+        if is_json and not source.path:
+            wrong = f"{source.field} is indexed as a whole, and the same JSON has many forms."
+            yield number, wrong, hint
+        elif source.path and not is_json:
+            wrong = f"{source.field} is not JSON, and has no {'__'.join(source.path)!r} inside."
+            yield number, wrong, hint
 
 
 def _normalizer(index: Any) -> Iterator[Problem]:
@@ -69,12 +64,9 @@ def _types(index: Any) -> Iterator[Problem]:
             (DateNormalizer, isinstance(source.field, DateField), "dates"),
         ):
             if isinstance(index.normal, kind) and not fits:
-                wrong = f"The normaliser {index.normal.name!r} is for {what}, and {source.field} "
-                yield (
-                    "envelope_fields.E081",
-                    f"{wrong}has none.",
-                    'Take "exact", or one of your own.',
-                )
+                wrong = f"The normaliser {index.normal.name!r} is for {what}, "
+                wrong += f"and {source.field} has none."
+                yield "envelope_fields.E081", wrong, 'Take "exact", or one of your own.'
 
 
 def _unique(index: Any) -> Iterator[Problem]:
@@ -87,14 +79,12 @@ def _replaces(index: Any) -> Iterator[Problem]:
     if not index.replaces:
         return
     if index.replaced is None:
-        yield (
-            "envelope_fields.E083",
-            f"replaces={index.replaces!r} names no blind index of the same model.",
-            "Name the one whose place this one takes, or remove it when that one is gone.",
-        )
-    elif (way_out := _is_no_successor(index, index.replaced)) is not None:
-        wrong = f"It does not take the place of {index.replaced}."
+        wrong = f"replaces={index.replaces!r} names no blind index of the same model."
+        way_out = "Name the one whose place this one takes, or remove it when that one is gone."
         yield "envelope_fields.E083", wrong, way_out
+    elif (declare := _is_no_successor(index, index.replaced)) is not None:
+        wrong = f"It does not take the place of {index.replaced}."
+        yield "envelope_fields.E083", wrong, declare
 
 
 def _is_no_successor(index: Any, replaced: Any) -> str | None:
@@ -130,24 +120,21 @@ def _part(index: Any) -> Any:
 
 
 def _scope(index: Any) -> Iterator[Problem]:
+    number = "envelope_fields.E087"
     try:
         columns = index.scope_columns
     except ImproperlyConfigured as error:
-        yield (
-            "envelope_fields.E087",
-            str(error),
-            'Write scope=("tenant",), and bind_to=("tenant",).',
-        )
+        yield number, str(error), 'Write scope=("tenant",), and bind_to=("tenant",).'
         return
     if columns and index.shared:
         wrong = "Values within a scope are not the same in another table."
-        yield "envelope_fields.E087", wrong, "Leave shared= out, or scope=."
+        yield number, wrong, "Leave shared= out, or scope=."
     known = {name for each in columns for name in (each.field.name, each.attname)}
     for path in getattr(getattr(index.key, "template", None), "names", ()):
         if path.split(LOOKUP_SEP)[0] not in known:
             wrong = f"'key' names tenants by {path!r}, which is not in the scope."
             way_out = "Who looks for a value gives the scope, and the key follows from that alone."
-            yield "envelope_fields.E087", wrong, f"{way_out} Name it in scope=, and in bind_to=."
+            yield number, wrong, f"{way_out} Name it in scope=, and in bind_to=."
 
 
 def _key(index: Any) -> Iterator[Problem]:

@@ -42,22 +42,23 @@ class IndexIn(IndexLookup):
 
     lookup_name = "in"
 
-    def _looked_for(self, carrier: Unencrypted) -> Any:
-        if hasattr(carrier.value, "resolve_expression"):
-            return carrier.value
-        items = (Unencrypted(value, None) for value in carrier.value)
+    def _looked_for(self, prepared: Unencrypted) -> Any:
+        if hasattr(prepared.value, "resolve_expression"):
+            return prepared.value
+        items = (Unencrypted(value, None) for value in prepared.value)
         return tuple({self._item(each): None for each in items if each.value is not None})
 
-    def _item(self, carrier: Unencrypted) -> Any:
-        if type(carrier.value) is Value:
-            carrier = Unencrypted(carrier.value.value, None)
-        if hasattr(carrier.value, "resolve_expression"):
+    def _item(self, prepared: Unencrypted) -> Any:
+        if type(prepared.value) is Value:
+            prepared = Unencrypted(prepared.value.value, None)
+        if hasattr(prepared.value, "resolve_expression"):
             name = self.index.sources[0].field.name
             raise FieldError(
                 f"{self.index}: what is looked for is a list of values, or a subquery, and not "
-                f"{type(carrier.value).__name__}() among them. Write Q({name}=…) | Q({name}__in=…)."
+                f"{type(prepared.value).__name__}() among them. Write Q({name}=…) | "
+                f"Q({name}__in=…)."
             )
-        return super()._looked_for(carrier)
+        return super()._looked_for(prepared)
 
     def _compared(self, compiler: Any) -> tuple[str, str, Sequence[Any]]:
         return "IN", *self._subquery(compiler)

@@ -18,41 +18,65 @@ from django.db.models.sql import Query
 from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.fields.columns import EncryptedCol
 from envelope_fields.fields.index import macs
-from envelope_fields.fields.index.columns import IndexCol, is_selected, source_of
-from envelope_fields.fields.index.statements import compared
 from envelope_fields.fields.index.terms import Term, term_looked_for
 from envelope_fields.fields.lookups import IndexedPart
 from envelope_fields.fields.prepared import Unencrypted
+from envelope_fields.fields.statement_parts import as_parameter
+
+
+class IndexCol(Col):
+    """The column of an index in a query: of the one that is read when SQL is made."""
+
+    target: Any
+    search_key: str | None = None  # of the scope that is looked in
+
+    def read(self, using: str) -> Any:
+        """Return the index whose column it is now."""
+        return self.target.read(using, self.search_key or self.target.only_alias)
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        return Col(self.alias, self.read(connection.alias)).as_sql(compiler, connection)
+
+    def relabeled_clone(self, relabels: Any) -> Any:
+        clone = super().relabeled_clone(relabels)
+        clone.search_key = self.search_key
+        return clone
+
+
+def source_of(column: Any) -> Any:
+    """Return the column of an index that a query has by itself, or by the name of one inside it.
+
+    Django makes a query inside another one for windows and aggregates.
+    """
+    return column.get_source_expressions()[0] if isinstance(column, Ref) else column
+
+
+def is_selected(expression: Any) -> bool:
+    """Whether an expression is the column of an index that a query inside selects."""
+    return isinstance(expression, Ref) and isinstance(source_of(expression), IndexCol)
 
 
 class IndexLookup(Lookup):
-    """Looks for rows by an index.
+    """Looks for rows by an index."""
 
-    Attributes:
-        index: which one; each has subclasses of its own.
-        folds_case: whether the index that is looked in has to.
-    """
-
-    index: Any
-    folds_case = False
+    index: Any  # each has subclasses of its own
+    folds_case = False  # whether the index that is looked in has to
     prepare_rhs = False
     is_of_index = True
     _rhs: Any = None
 
     def __init__(self, lhs: Any, rhs: Any) -> None:
-        carrier = Unencrypted(rhs, None)
+        prepared = Unencrypted(rhs, None)
         del rhs  # error reports show variables
         self.bilateral_transforms: list[Any] = []
         self.lhs = self._column(lhs)
-        self.rhs = self._looked_for(carrier)
+        self.rhs = self._looked_for(prepared)
         first = self._rhs
         if isinstance(first, tuple):
             first = first[0] if first else None
         self.lhs.search_key = first.alias if type(first) is Term else None
-        self._constructor_args: Any = (
-            (self.lhs, self.rhs),
-            {},
-        )  # Django kept what it was called with
+        # Django kept what it was called with.
+        self._constructor_args: Any = ((self.lhs, self.rhs), {})
         if self.rhs is None and self.index.part_path:
             names = " ".join(self.index.part_path)
             raise FieldError(f"{self.index}: nothing is looked for in {names}. Look for a value.")
@@ -66,11 +90,11 @@ class IndexLookup(Lookup):
             "it."
         )
 
-    def _looked_for(self, carrier: Unencrypted) -> Any:
+    def _looked_for(self, prepared: Unencrypted) -> Any:
         """Return the term of a value; what stands for none, or is in the database, as it is."""
-        if carrier.value is None or hasattr(carrier.value, "resolve_expression"):
-            return carrier.value
-        return term_looked_for(self.index, carrier)
+        if prepared.value is None or hasattr(prepared.value, "resolve_expression"):
+            return prepared.value
+        return term_looked_for(self.index, prepared)
 
     # Django sets it to what an outer query makes of a reference.
     @property
@@ -79,25 +103,25 @@ class IndexLookup(Lookup):
 
     @rhs.setter
     def rhs(self, value: Any) -> None:
-        carrier = Unencrypted(value, None)
+        prepared = Unencrypted(value, None)
         del value  # error reports show variables, and an expression shows what it is made of
-        is_expression = hasattr(carrier.value, "resolve_expression")
-        self._rhs = self._comparable(carrier) if is_expression else carrier.value
+        is_expression = hasattr(prepared.value, "resolve_expression")
+        self._rhs = self._comparable(prepared) if is_expression else prepared.value
 
-    def _comparable(self, carrier: Unencrypted) -> Any:
+    def _comparable(self, prepared: Unencrypted) -> Any:
         """Return what in the database is compared with: an index in the place of its field."""
-        kind = type(carrier.value)
-        if issubclass(kind, IndexCol | ResolvedOuterRef) or is_selected(carrier.value):
-            return carrier.value
+        kind = type(prepared.value)
+        if issubclass(kind, IndexCol | ResolvedOuterRef) or is_selected(prepared.value):
+            return prepared.value
         if kind is Value:
-            return self._looked_for(Unencrypted(carrier.value.value, None))
+            return self._looked_for(Unencrypted(prepared.value.value, None))
         if issubclass(kind, EncryptedCol):
-            return IndexCol(carrier.value.alias, self._partner(carrier.value))
+            return IndexCol(prepared.value.alias, self._partner(prepared.value))
         if kind is ExpressionWrapper or issubclass(kind, Subquery):
-            carrier = Unencrypted(carrier.value.get_source_expressions()[0], None)
-        if isinstance(carrier.value, Query):
-            return self._selecting_index(carrier.value)
-        raise self._not_comparable(type(carrier.value), getattr(carrier.value, "target", None))
+            prepared = Unencrypted(prepared.value.get_source_expressions()[0], None)
+        if isinstance(prepared.value, Query):
+            return self._selecting_index(prepared.value)
+        raise self._not_comparable(type(prepared.value), getattr(prepared.value, "target", None))
 
     def _selecting_index(self, query: Query) -> Query:
         selected = query.select[0] if len(query.select) == 1 else None
@@ -158,11 +182,7 @@ class IndexLookup(Lookup):
         return self._sql(lhs, *self._compared_with(made), compiler)
 
     def _selected(self, column: Any, index: Any, using: str) -> Any:
-        """Return the column of an index; where a query inside selects it, what that calls it.
-
-        Raises:
-            IndexNotReady: it selects another one.
-        """
+        """Return the column of an index; where a query inside selects it, what that calls it."""
         if not isinstance(column, Ref):
             return Col(column.alias, index)
         if source_of(column).read(using) != index:
@@ -173,11 +193,7 @@ class IndexLookup(Lookup):
         return column
 
     def _read(self, using: str) -> tuple[Any, list[Term]]:
-        """Return the index that is read now, and what to look for in that.
-
-        Raises:
-            IndexNotReady: it does not take for equal what is asked for.
-        """
+        """Return the index that is read now, and what to look for in that."""
         index, terms = self.index, list(self.rhs) if isinstance(self.rhs, tuple) else [self.rhs]
         if index.replaced is not None:
             alias = source_of(self.lhs).search_key or index.only_alias
@@ -223,11 +239,7 @@ class IndexLookup(Lookup):
         raise NotImplementedError
 
     def _made(self, index: Any, terms: Sequence[Term], compiler: Any, connection: Any) -> list[Any]:
-        """Return SQL and parameters for each of the terms.
-
-        Raises:
-            EmptyResultSet: there is nothing to look for.
-        """
+        """Return SQL and parameters for each of the terms, of which there is one."""
         using = connection.alias
         values = [
             macs.value_looked_for(index, term.alias, term, using) for term in terms if term.forms
@@ -235,7 +247,7 @@ class IndexLookup(Lookup):
         found = [value for value in values if value is not None]
         if not found:
             raise EmptyResultSet
-        return [compared(value, compiler, connection) for value in found]
+        return [as_parameter(value, compiler) for value in found]
 
     def _subquery(self, compiler: Any) -> tuple[str, Any]:
         sql, params = compiler.compile(self.rhs)

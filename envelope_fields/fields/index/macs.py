@@ -7,8 +7,9 @@ from envelope_fields import keyring
 from envelope_fields.crypto.blind_index import single_value_part, value_part, version_id
 from envelope_fields.exceptions import EnvelopeError, IndexNotBegun, IndexNotReady
 from envelope_fields.fields.keys import managed_by
-from envelope_fields.keyring import IndexColumn, index_rows, indexes
-from envelope_fields.keyring.uses import SEARCH_INDEX
+from envelope_fields.keyring import index_rows, indexes, uses
+from envelope_fields.keyring.index_rows import IndexColumn
+from envelope_fields.keyring.rows import rolled_back_with
 from envelope_fields.models import IndexState
 
 _Result = TypeVar("_Result")
@@ -33,11 +34,7 @@ def is_index(field: Any) -> bool:
 def column_of(index: Any) -> IndexColumn:
     """Return how the keyring knows an index."""
     return IndexColumn(
-        index.field_path,
-        index.domain,
-        index.fingerprint,
-        index.labels_beside,
-        index.kept_sources,
+        index.field_path, index.domain, index.fingerprint, index.labels_beside, index.kept_sources
     )
 
 
@@ -45,38 +42,37 @@ def index_value(index: Any, alias: str, term: Any, using: str) -> bytes | None:
     """Return what is stored in an index for a value: nothing in one that is retired.
 
     Args:
-        index: the field.
-        alias: of the search key.
         term: the `forms` of the values, and the `scope` of the row.
-        using: the database that it goes to.
 
     Raises:
-        EnvelopeError: as `keyring.indexes.written`, naming the index.
+        EnvelopeError: as `keyring.indexes.values`, naming the index.
     """
     known = indexes.known_value(index.field_path, alias, _part, term)
     if known is not None:
         return known
-    return _stored(index, alias, [term], using, indexes.written)[0]
+    return _stored(index, alias, [term], using, uses.WRITE_INDEX)[0]
 
 
 def values_to_fill(
     index: Any, alias: str, terms: Sequence[Any], using: str
 ) -> Sequence[bytes | None]:
-    """Return what `index_value` does, for rows that are there; it is no use of the index."""
-    return _stored(index, alias, terms, using, indexes.filled)
+    """Return what `index_value` does, for rows that are there; it does not count as a use."""
+    return _stored(index, alias, terms, using, uses.FILL_INDEX)
 
 
 def _stored(
-    index: Any, alias: str, terms: Sequence[Any], using: str, make: Any
+    index: Any, alias: str, terms: Sequence[Any], using: str, purpose: uses.Purpose
 ) -> Sequence[bytes | None]:
     if is_closed(index):
         require_beside(index)
         return [None] * len(terms)
     column, owner = column_of(index), managed_by(index.key)
-    made: list[bytes] = _begun(
-        index, alias, using, lambda: make(column, alias, _part, terms, using, owner)
-    )
-    return made
+
+    def make() -> list[bytes]:
+        goes_with = rolled_back_with(index.model, using)
+        return indexes.values(purpose, column, alias, _part, terms, goes_with, owner)
+
+    return _begun(index, alias, using, make)
 
 
 def _part(term: Any) -> bytes:
@@ -91,7 +87,7 @@ def value_looked_for(index: Any, alias: str, term: Any, using: str) -> bytes | N
     It is None in a scope that has no search key in the index yet, since no row of it has one: who
     looks for one of any tenant makes no key.
     """
-    known = indexes.known_value(index.field_path, alias, _part, term, SEARCH_INDEX)
+    known = indexes.known_value(index.field_path, alias, _part, term, uses.SEARCH_INDEX)
     if known is None and not (lacks_key(index, alias) and is_reading(index, alias, using)):
         [known] = values_looked_for(index, alias, [term], using)
     return known
@@ -114,18 +110,18 @@ def lacks_key(index: Any, alias: str) -> bool:
 
 
 def values_looked_for(index: Any, alias: str, terms: Iterable[Any], using: str) -> list[bytes]:
-    """Return what values are found by in an index; arguments and errors as above.
-
-    Raises:
-        IndexNotReady: rows could be missing in it.
-    """
+    """Return what values are found by; `IndexNotReady` if rows could be missing in the index."""
     column, terms = column_of(index), tuple(terms)  # it may be asked twice
-    return _begun(index, alias, using, lambda: indexes.searched(column, alias, _part, terms))
+
+    def make() -> list[bytes]:
+        return indexes.values(uses.SEARCH_INDEX, column, alias, _part, terms)
+
+    return _begun(index, alias, using, make)
 
 
 def values_to_verify(index: Any, alias: str, terms: Sequence[Any]) -> list[bytes]:
-    """Return what `index_value` does, for a look that is no use of the index."""
-    return indexes.verified(column_of(index), alias, _part, terms)
+    """Return what `index_value` does, for a look that does not count as a use."""
+    return indexes.values(uses.VERIFY_INDEX, column_of(index), alias, _part, terms)
 
 
 def is_reading(index: Any, alias: str | None, using: str) -> bool:
@@ -145,22 +141,13 @@ def is_closed(index: Any) -> bool:
 
 
 def require_beside(index: Any) -> None:
-    """Return if this build writes the indexes that are to be written together with one.
-
-    Raises:
-        IndexNotReady: it lacks one.
-    """
+    """Raise `IndexNotReady` if this build lacks an index that is written together with one."""
     label = index.field_path
     index_rows.require_beside(label, index.labels_beside, keyring.index_state(label))
 
 
 def require_reading(index: Any, using: str) -> None:
-    """Return if the database may compare the values of an index for the principal.
-
-    Raises:
-        IndexNotReady: rows could be missing in it.
-        EnvelopeError: the search key cannot be used.
-    """
+    """Raise if the database may not compare the values of an index for the principal."""
     if index.only_alias is not None:
         values_looked_for(index, index.only_alias, (), using)
         return
@@ -179,16 +166,7 @@ def is_current(index: Any, alias: str, stored: bytes) -> bool:
 
 
 def begin(index: Any, alias: str, using: str) -> None:
-    """Begin an index, or begin it with one more search key; where it is begun, do nothing.
-
-    Args:
-        index: the field.
-        alias: of the search key, which is made where it is not there.
-        using: the database of the row.
-
-    Raises:
-        EnvelopeError: it cannot be begun here; the message says where it can.
-    """
+    """Begin an index, also with one more search key; `EnvelopeError` if it cannot be here."""
     assert _begin is not None  # noqa: S101 - set when the application is ready
     _begin(index, alias, using)
 

@@ -1,13 +1,15 @@
-"""What Django asks a model of uniqueness, where some of it is that of blind indexes."""
+"""What Django asks models and their formsets of uniqueness, where some is that of indexes."""
 
-from collections.abc import Iterator, Sequence
-from functools import cached_property, wraps
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from typing import Any
 
-from django.core.exceptions import FieldDoesNotExist
+from django.core.exceptions import NON_FIELD_ERRORS, FieldDoesNotExist, ValidationError
 from django.db.models.options import Options
+from django.forms.models import BaseModelFormSet
 
-from envelope_fields.fields.index.uniqueness import IndexedUnique
+from envelope_fields.fields.index.uniqueness import IndexedUnique, declared
+from envelope_fields.fields.patches import extend
 
 
 class ImpliedUnique(IndexedUnique):
@@ -45,8 +47,7 @@ def implied(model: Any) -> list[ImpliedUnique]:
 
 def indexed_constraints(model: Any) -> list[IndexedUnique]:
     """Return the constraints of a model itself that are over blind indexes."""
-    declared = [each for each in model._meta.constraints if isinstance(each, IndexedUnique)]
-    return [*declared, *implied(model)]
+    return [*declared(model), *implied(model)]
 
 
 def columns_in_conflict(model: Any, named: Sequence[Any], using: str) -> Sequence[Any]:
@@ -66,9 +67,8 @@ class IndexedOptions(Options):  # type: ignore[type-arg]
 
     @cached_property
     def total_unique_constraints(self) -> list[Any]:
-        declared: Any = super().total_unique_constraints
-        implied_by = implied(self.model)
-        return [*declared, *(each for each in implied_by if each.is_total)]
+        found: Any = super().total_unique_constraints
+        return [*found, *(each for each in implied(self.model) if each.is_total)]
 
 
 def prepare(model: Any) -> None:
@@ -76,26 +76,22 @@ def prepare(model: Any) -> None:
     if type(model._meta) is Options:
         model._meta.__class__ = IndexedOptions
     vars(model._meta).pop("total_unique_constraints", None)
-    if not getattr(model.get_constraints, "with_indexes", False):
-        model.get_constraints = _with_implied(model.get_constraints)
-        model._get_unique_checks = _without_indexes(model._get_unique_checks)
+    extend(model, "get_constraints", _with_implied)
+    extend(model, "_get_unique_checks", _without_indexes)
 
 
 def _with_implied(get_constraints: Any) -> Any:
-    @wraps(get_constraints)
     def with_implied(self: Any) -> list[Any]:
         models = (type(self)._meta.concrete_model, *self._meta.all_parents)
         found = ((model, implied(model)) for model in dict.fromkeys(models))
         return [*get_constraints(self), *((model, each) for model, each in found if each)]
 
-    vars(with_implied)["with_indexes"] = True
     return with_implied
 
 
 def _without_indexes(get_unique_checks: Any) -> Any:
     """Leave the columns of indexes out of what is validated by what an object holds."""
 
-    @wraps(get_unique_checks)
     def without_indexes(self: Any, *args: Any, **kwargs: Any) -> Any:
         checks, of_dates = get_unique_checks(self, *args, **kwargs)
         return [each for each in checks if not any(_indexes_in(each[0], each[1]))], of_dates
@@ -109,3 +105,60 @@ def _indexes_in(model: Any, names: Any) -> Iterator[bool]:
             yield hasattr(model._meta.get_field(name), "source_names")
         except FieldDoesNotExist:
             yield False
+
+
+# -- Objects of one formset ------------------------------------------------------------------------
+
+
+def register() -> None:
+    """Have formsets compare by blind indexes, too.
+
+    Django compares what is posted, and values that are not the same may have the same normal form.
+    """
+    extend(BaseModelFormSet, "validate_unique", _validating)
+
+
+def _validating(validate: Callable[[Any], None]) -> Callable[[Any], None]:
+    def validate_unique(self: Any) -> None:
+        errors: list[Any] = []
+        try:
+            validate(self)
+        except ValidationError as error:
+            errors += error.error_list
+        errors += dict.fromkeys(_duplicates(self))
+        if errors:
+            raise ValidationError(errors)
+
+    return validate_unique
+
+
+def _duplicates(formset: Any) -> Iterator[str]:
+    """Refuse each form whose object would be the same as that of one before it."""
+    seen = set()
+    for form in formset.forms:
+        if form in formset.deleted_forms or not form.is_valid():
+            continue
+        for model, constraint in _constraints(form):
+            row = constraint.row(model, form.instance, formset.unique_fields)
+            if row is None:
+                continue
+            if (constraint.name, row) in seen:
+                yield _refused(formset, form, constraint.asked_for(model))
+            seen.add((constraint.name, row))
+
+
+def _constraints(form: Any) -> Iterator[tuple[Any, IndexedUnique]]:
+    excluded = form._get_validation_exclusions()
+    for model, constraints in form.instance.get_constraints():
+        for each in constraints:
+            is_total = isinstance(each, IndexedUnique) and each.condition is None
+            if is_total and excluded.isdisjoint(each.asked_for(model)):
+                yield model, each
+
+
+def _refused(formset: Any, form: Any, names: list[str]) -> str:
+    message = formset.get_form_error()
+    form._errors[NON_FIELD_ERRORS] = form.error_class([message], renderer=form.renderer)
+    for name in names:  # it is not valid, and Django takes it out, too
+        form.cleaned_data.pop(name, None)
+    return str(formset.get_unique_error_message(names))

@@ -1,4 +1,8 @@
-"""The index of what is written: from what an object, or a statement, has of the values."""
+"""Rows and their indexes: what an object holds of one, and what one is made of when it is written.
+
+The index of a value follows from the value. So whatever an object holds, a statement that writes
+the value computes its index, and one that leaves the value alone leaves the index alone.
+"""
 
 from __future__ import annotations
 
@@ -8,33 +12,84 @@ from typing import Any, NoReturn
 from django.core.exceptions import FieldError
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Model
+from django.db.models.query_utils import DeferredAttribute
 
 from envelope_fields.crypto.blind_index import single_value_part
 from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied
 from envelope_fields.fields.defaults import is_historical
 from envelope_fields.fields.index import macs
-from envelope_fields.fields.index.attribute import IndexedRow, InsertedRow, StoredIndex
 from envelope_fields.fields.index.terms import Term, term_of_values
-from envelope_fields.fields.made import inserted, makes_values
 from envelope_fields.fields.masks import ShownValue
 from envelope_fields.fields.prepared import PreparedValue, StoredEnvelope, Unencrypted
 from envelope_fields.fields.sealed import MISSING, BroughtValue, SealedValue
-from envelope_fields.fields.written import held_in, plain_value, row_of
+from envelope_fields.fields.written import held_in, inserted, makes_values, plain_value, row_of
 from envelope_fields.keyring import indexes
 
-_AS_LOADED = (
-    SealedValue,
-    ShownValue,
-)  # and not assigned, nor looked at: JSON can be changed inside
+# And not assigned, nor looked at: JSON can be changed inside.
+_AS_LOADED = (SealedValue, ShownValue)
 
 
-def index_of_row(index: Any, row: IndexedRow | InsertedRow, using: str) -> bytes | None:
+class StoredIndex(bytes):
+    """The bytes of an index as a row, or a fixture, has them."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<StoredIndex>"
+
+    __str__ = __repr__
+
+
+class IndexedRow(PreparedValue):
+    """What travels from `pre_save` in place of an index: the row whose values it is made of."""
+
+    __slots__ = ("brought", "instance")
+
+    def __init__(self, instance: Model | None, brought: Any = None) -> None:
+        self.instance = instance
+        self.brought = brought  # what a fixture brings of the index
+
+
+class InsertedRow(IndexedRow):
+    """The same of a row that is inserted: no statement says what it has of the values."""
+
+    __slots__ = ()
+
+
+class IndexAttribute(DeferredAttribute):
+    """The attribute of a blind index: it can be read, and is not assigned."""
+
+    field: Any
+
+    def __get__(self, instance: Any, cls: Any = None) -> Any:
+        if instance is None:
+            return self
+        name = self.field.attname
+        if name not in instance.__dict__:
+            return super().__get__(instance, cls)
+        return instance.__dict__[name]
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        # What was loaded, also by `refresh_from_db()`; nothing is written of it.
+        if value is not None and not isinstance(value, StoredIndex | PreparedValue):
+            raise refused(self.field)
+        instance.__dict__[self.field.attname] = value
+
+    def __delete__(self, instance: Any) -> None:
+        instance.__dict__.pop(self.field.attname, None)
+
+
+def refused(index: Any) -> FieldError:
+    """Return the error for code that would write an index by itself."""
+    names = " and ".join(index.source_names)
+    return FieldError(
+        f"{index} is a blind index: it follows from {names}, and cannot be written by itself. "
+        f"Write {names} instead."
+    )
+
+
+def index_of_row(index: Any, row: IndexedRow, using: str) -> bytes | None:
     """Return the index of a row that is inserted.
-
-    Args:
-        index: the index.
-        row: whose values are inserted.
-        using: the database.
 
     Raises:
         FieldError: the object holds what no index can be made of.
@@ -61,7 +116,7 @@ def quick(index: Any) -> Callable[[InsertedRow], bytes | None]:
     """
     normalize = index.form_of_text
     if normalize is None or makes_values(index.sources[0].field):
-        return _takes_more
+        return lambda row: None
     value_name, name = index.sources[0].field.attname, index.attname
     label, alias, known_value = index.field_path, index.key, indexes.known_value
 
@@ -103,10 +158,6 @@ def term_of_stored(index: Any) -> Callable[[Any], Term | None] | None:
     return term
 
 
-def _takes_more(row: InsertedRow) -> None:
-    """Make no index."""
-
-
 class _NothingToIndex(Exception):
     """A value has no normal form."""
 
@@ -115,8 +166,8 @@ def _nothing() -> NoReturn:
     raise _NothingToIndex
 
 
-def _inserted(field: Any, row: IndexedRow | InsertedRow) -> Any:
-    """Return what a row is given of a value: a plain one in a carrier."""
+def _inserted(field: Any, row: IndexedRow) -> Any:
+    """Return what a row is given of a value: a plain one prepared."""
     instance: Any = row.instance
     made = inserted(field, instance) if type(row) is InsertedRow else MISSING
     if made is not MISSING:
@@ -151,7 +202,7 @@ def _is_untouched(value: Any) -> bool:
     return is_brought or type(value) in _AS_LOADED
 
 
-def brought_with(index: Any, row: IndexedRow | InsertedRow, values: Sequence[Any]) -> bytes | None:
+def brought_with(index: Any, row: IndexedRow, values: Sequence[Any]) -> bytes | None:
     """Return the index that a fixture or a draft brings, if it is under the present key.
 
     It comes with an envelope, which the principal may store without reading it.
@@ -176,11 +227,7 @@ def _brought_by_object(index: Any, instance: Model | None) -> Any:
 
 
 def _copied(index: Any, instance: Model, held: Sequence[Any]) -> bytes:
-    """Return the index of a row that a history follows, where the principal may not open the value.
-
-    Raises:
-        KeyAccessDenied, FieldError: it is not known.
-    """
+    """Return the index of a row that a history follows, where the principal may not open it."""
     known = vars(instance).get(index.attname)
     pairs = zip(index.sources, held, strict=True)
     if type(known) is StoredIndex and all(
@@ -197,9 +244,6 @@ def index_of_values(
     """Return the index of values, each as it is or as it travels to the database.
 
     Args:
-        index: the index.
-        values: that of each of its encrypted fields.
-        using: the database.
         instance: the row; it may be with the values, too.
     """
     instance = instance or next(filter(None, map(row_of, values)), None)
@@ -215,8 +259,8 @@ def term_of(index: Any, values: Sequence[Any], instance: Model | None = None) ->
     """Return what an index is made of, of values as above; None where they have no normal form."""
     scope = index.scope_of(instance)
     pairs = zip(index.sources, values, strict=True)
-    carriers = [Unencrypted(plain_value(source.field, each), None) for source, each in pairs]
-    return term_of_values(index, carriers, scope)
+    all_prepared = [Unencrypted(plain_value(source.field, each), None) for source, each in pairs]
+    return term_of_values(index, all_prepared, scope)
 
 
 def _begin(index: Any, alias: str, using: str) -> None:

@@ -35,11 +35,7 @@ class ScopeMixin(FieldBase):
 
     @cached_property
     def scope_columns(self) -> tuple[BoundColumn, ...]:
-        """The columns of the scope.
-
-        Raises:
-            ImproperlyConfigured: equality cannot be confined to one of them.
-        """
+        """Its columns; `ImproperlyConfigured` if equality cannot be confined to one of them."""
         columns = tuple(bound_columns(self.model, self.scope))
         for source in self.sources:
             loose = [each.field for each in columns if each.field not in source.field.bound_fields]
@@ -61,11 +57,10 @@ class ScopeMixin(FieldBase):
         """Return a term within a scope.
 
         Args:
-            forms: the normal forms.
             values: of the columns of the scope; None where they are not known.
 
         Raises:
-            FieldError: they are needed, and not known, or are no values of the columns.
+            FieldError: they are needed, and not known, or not values of the columns.
         """
         columns = self.scope_columns
         if not columns:
@@ -92,11 +87,7 @@ class ScopeMixin(FieldBase):
         return {each.attname: getattr(instance, each.attname) for each in self.scope_columns}
 
     def scope_given(self, looked_for: Unencrypted) -> Values | None:
-        """Return the scope that something is looked for in, which is in a carrier.
-
-        Raises:
-            FieldError: it is not said, or another one.
-        """
+        """Return the scope that something is looked for in; `FieldError` if it gives none."""
         given = looked_for.value.scope if isinstance(looked_for.value, Scoped) else {}
         columns = {each.attname: each.field for each in self.scope_columns}
         values = {columns[name].attname if name in columns else name: given[name] for name in given}
@@ -104,7 +95,7 @@ class ScopeMixin(FieldBase):
         for attname, field in columns.items():
             value = values.pop(field.name, values.pop(attname, _MISSING))
             if value is not _MISSING:
-                found[attname] = value.pk if isinstance(value, Model) else value
+                found[attname] = _referred_to(field, value) if isinstance(value, Model) else value
         if len(found) == len(columns) and not values:
             return found
         names = ", ".join(f"{field.name}=…" for field in columns.values())
@@ -113,6 +104,14 @@ class ScopeMixin(FieldBase):
 
 
 _MISSING: Any = object()
+
+
+def _referred_to(field: Any, instance: Model) -> Any:
+    """Return what a foreign key to an object has: not its primary key, with `to_field=`."""
+    kind: Any = instance._meta.concrete_model
+    if field.is_relation and issubclass(kind, field.related_model._meta.concrete_model):
+        return getattr(instance, field.target_field.attname)
+    raise FieldError(f"{field} does not refer to objects of {instance._meta.label}.")
 
 
 def _bare(model: Any, values: Values) -> Model:

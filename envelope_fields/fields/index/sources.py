@@ -14,28 +14,11 @@ from envelope_fields.crypto.blind_index import IndexDomain, Kind
 from envelope_fields.exceptions import IndexNotBegun, IndexNotReady
 from envelope_fields.fields.index import macs
 from envelope_fields.fields.index.normalizers import Normalizer, find_normalizer
-from envelope_fields.fields.sealed import MISSING, SealedValue
+from envelope_fields.fields.prepared import Kept
+from envelope_fields.fields.sealed import SealedValue
 from envelope_fields.fields.text import TextMixin
 from envelope_fields.fields.types import FieldBase
-from envelope_fields.keyring import IndexSource
-
-KEPT_OF_MODEL = (
-    "sources",
-    "normal",
-    "part_path",
-    "domain",
-    "field_path",
-    "fingerprint",
-    "kept_sources",
-    "labels_beside",
-    "source_fields",
-    "replaced",
-    "scope_columns",
-    "quick",
-    "lookups",
-    "is_before_source",
-    "form_of_text",
-)
+from envelope_fields.keyring.index_rows import IndexSource
 
 
 class Source(NamedTuple):
@@ -43,6 +26,13 @@ class Source(NamedTuple):
 
     field: Any
     path: tuple[str, ...]
+
+
+def _is_written(held: Any, field: Any, instance: Any) -> bool:
+    """Whether the value that an object holds of a field is written when it is saved."""
+    if not isinstance(held, SealedValue):
+        return field.attname in vars(instance)
+    return not isinstance(held.prepared(field, instance, add=False), Kept)
 
 
 def type_name(field: Any) -> str:
@@ -74,11 +64,7 @@ class SourcesMixin(FieldBase):
 
     @cached_property
     def sources(self) -> tuple[Source, ...]:
-        """What it is made of.
-
-        Raises:
-            FieldError: there is no such encrypted field in its table.
-        """
+        """What it is made of; `FieldError` if there is no such encrypted field in its table."""
         return tuple(map(self._source, self.fields))
 
     @cached_property
@@ -208,8 +194,8 @@ class SourcesMixin(FieldBase):
 
     def is_changed_in(self, instance: Any) -> bool:
         """Whether an object holds a value of it that is not as its row has it."""
-        held = (vars(instance).get(source.field.attname, MISSING) for source in self.sources)
-        return any(each is not MISSING and not isinstance(each, SealedValue) for each in held)
+        held = ((each.field, vars(instance).get(each.field.attname)) for each in self.sources)
+        return any(_is_written(value, field, instance) for field, value in held)
 
     # While one index replaces another, both are written.
 
@@ -248,7 +234,6 @@ class SourcesMixin(FieldBase):
         Whether that one may be asked, the keyring says.
 
         Args:
-            using: the database.
             alias: of the search key; None where it is not known.
         """
         if self.replaced is None or macs.is_reading(self, alias, using):
@@ -262,10 +247,6 @@ class SourcesMixin(FieldBase):
 
     def read_beside(self, other: Any, using: str) -> tuple[Any, Any]:
         """Return the indexes by which two columns are compared: these, or those they replace.
-
-        Args:
-            other: an index that this one is comparable with.
-            using: the database.
 
         Raises:
             EnvelopeError: rows could be missing in one of them; or the search key cannot be used.

@@ -9,16 +9,27 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.core.exceptions import FieldError
-from django.db.models import BinaryField, Case, Expression, When
+from django.db.models import Case, Expression, When
 from django.db.models.constants import OnConflict
 from django.db.models.functions import Cast
 from django.db.models.sql import InsertQuery, UpdateQuery
 from django.db.models.sql.compiler import SQLInsertCompiler
 
 from envelope_fields.fields import defaults
-from envelope_fields.fields.index.attribute import IndexedRow, InsertedRow, StoredIndex, refused
-from envelope_fields.fields.index.rows import brought_with, index_of_row, index_of_values
+from envelope_fields.fields.index.rows import (
+    IndexedRow,
+    StoredIndex,
+    brought_with,
+    index_of_row,
+    index_of_values,
+    refused,
+)
 from envelope_fields.fields.sealed import MISSING
+from envelope_fields.fields.statement_parts import (
+    HAS_PLACEHOLDER_SQL,
+    PartOfStatement,
+    written_otherwise,
+)
 from envelope_fields.fields.written import (
     OwnColumn,
     case_like,
@@ -31,15 +42,13 @@ from envelope_fields.fields.written import (
 # What may be given for an index that the statement makes anew: what was loaded.
 HELD = (StoredIndex, Case, Cast)
 
-_HAS_PLACEHOLDER_SQL = hasattr(BinaryField, "get_placeholder_sql")  # from Django 6.1 on
-
 _KEPT: Any = object()  # the column stays as it is
 
 
-class FromStatement(Expression):
+class FromStatement(PartOfStatement, Expression):
     """The index of what a statement writes."""
 
-    def __init__(self, index: Any, row: IndexedRow | InsertedRow) -> None:
+    def __init__(self, index: Any, row: IndexedRow) -> None:
         super().__init__(output_field=index)
         self.index = index
         self.row = row
@@ -49,10 +58,11 @@ class FromStatement(Expression):
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
         if isinstance(compiler, SQLInsertCompiler):  # of a raw save, or before its values
-            if not is_plain_insert(compiler.query):
-                look_at(self.index, self, compiler.query, connection.alias)
+            look_at(self.index, self, compiler.query, connection.alias)
             made = index_of_row(self.index, self.row, connection.alias)
             return compiled(made, self.index, compiler, connection)
+        if not isinstance(compiler.query, UpdateQuery):
+            raise written_otherwise(self)
         values = self._written(compiler.query, connection)
         if values is None:
             return _column(self.index, connection)
@@ -62,11 +72,7 @@ class FromStatement(Expression):
         return _compiled_of(values, self.index, compiler, connection)
 
     def _written(self, query: Any, connection: Any) -> list[Any] | None:
-        """Return what an UPDATE writes of each value; None if all of them stay as they are.
-
-        Raises:
-            FieldError: code has named the index alone, or not all that it is made of.
-        """
+        """Return what an UPDATE writes of each value; None if all of them stay as they are."""
         written = {field: value for field, _, value in query.values}
         values = [written.get(source.field, MISSING) for source in self.index.sources]
         if not any(value is MISSING for value in values):
@@ -106,18 +112,10 @@ def compiled(content: bytes | None, index: Any, compiler: Any, connection: Any) 
     """Return SQL for bytes in the column of an index."""
     if content is None:
         return "NULL", ()
-    if _HAS_PLACEHOLDER_SQL:
+    if HAS_PLACEHOLDER_SQL:
         sql, params = index.get_placeholder_sql(content, compiler, connection)
         return sql, tuple(params)
     return index.get_placeholder(content, compiler, connection), (content,)
-
-
-def compared(content: bytes, compiler: Any, connection: Any) -> tuple[str, Any]:
-    """Return SQL for bytes that the column of an index is compared with."""
-    if _HAS_PLACEHOLDER_SQL:
-        sql, params = connection.ops.binary_placeholder_sql(content, compiler)
-        return sql, tuple(params)
-    return connection.ops.binary_placeholder_sql(content), (content,)
 
 
 def _compiled_of(
@@ -135,13 +133,7 @@ def _compiled_of(
 
 
 def _made(index: Any, values: Sequence[Any], connection: Any) -> Any:
-    """Return the index of what is written: bytes, None, a CASE, or that it is kept.
-
-    Args:
-        index: the index.
-        values: what is written of each encrypted field that it is made of.
-        connection: that of the statement.
-    """
+    """Return the index of what is written: bytes, None, a CASE, or that it is kept."""
     kinds = set(map(type, values))
     if kinds == {Cast}:
         return _made(index, [inside_cast(each) for each in values], connection)
@@ -151,8 +143,8 @@ def _made(index: Any, values: Sequence[Any], connection: Any) -> Any:
         raise not_computed(index.sources[0].field, values[0])
     if all(stays(value, connection) for value in values):
         return _KEPT
-    if all(_is_of_no_row(source.field, connection) for source in index.sources):
-        return None
+    if all(defaults.suffices(source.field, connection) for source in index.sources):
+        return None  # a migration writes them into an empty table
     return index_of_values(index, values, connection.alias)
 
 
@@ -180,37 +172,38 @@ def _branch(index: Any, results: Sequence[Any], connection: Any) -> Any:
     return made if isinstance(made, Expression) else IndexBytes(index, made)
 
 
-def _is_of_no_row(field: Any, connection: Any) -> bool:
-    """Whether a value is one that a migration writes into an empty table."""
-    return defaults.suffices(field, connection)
-
-
 # -- Statements that lack an index -----------------------------------------------------------------
 
 
-def complete(index: Any, query: UpdateQuery) -> None:
+def complete(index: Any, query: Any) -> None:
     """Have an UPDATE that writes a value write its index, too.
 
-    Django asks each column for its placeholder while it goes through what is written. An INSERT
-    writes all columns.
+    Django asks each column for its placeholder while it goes through what is written. Its own
+    INSERT writes all columns.
+
+    Raises:
+        FieldError: it is an INSERT of another package, which would leave the index out.
     """
-    written: list[Any] = vars(query)["values"]
-    if not any(entry[0] == index for entry in written):
-        written.append((index, None, IndexedRow(None)))
-
-
-def is_plain_insert(query: Any) -> bool:
-    """Whether a statement only inserts rows, and has the index of each: asked for every value."""
-    is_insert = query.__class__ is InsertQuery
-    return is_insert and query.on_conflict is not OnConflict.UPDATE
+    if isinstance(query, UpdateQuery):
+        written: list[Any] = vars(query)["values"]
+        if not any(entry[0] == index for entry in written):
+            written.append((index, None, IndexedRow(None)))
+    elif isinstance(query, InsertQuery) and index not in query.fields:
+        raise FieldError(
+            f"{index} would be empty in the rows that this inserts: {type(query).__name__} leaves "
+            f"out what it is given no value for. Give it {index.name}=None, or use Django's "
+            "create() and bulk_create()."
+        )
 
 
 def look_at(index: Any, value: Any, query: Any, using: str) -> None:
-    """Look at a statement that writes an index in a database.
+    """Look at each value that a statement writes of an index.
 
-    Raises:
-        FieldError: it would write it by itself, or not all that it is made of.
+    `FieldError` if it would write it by itself, or not all that it is made of.
     """
+    is_insert = query.__class__ is InsertQuery
+    if is_insert and query.on_conflict is not OnConflict.UPDATE:
+        return  # it only inserts rows, and has the index of each
     if isinstance(query, UpdateQuery) and value is None:
         raise refused(index)
     if getattr(query, "on_conflict", None) is OnConflict.UPDATE:

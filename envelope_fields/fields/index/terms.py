@@ -3,64 +3,44 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
 from django.core.exceptions import FieldError
 from django.db.models import JSONField
 
+from envelope_fields.crypto.canonical import DECIMAL
 from envelope_fields.fields.masks import refuse_mask
 from envelope_fields.fields.prepared import PreparedValue, Scoped, Unencrypted
 from envelope_fields.fields.sealed import SealedValue
+from envelope_fields.fields.searches import finds_nothing
 from envelope_fields.fields.writing import guarded
-
-_finds_nothing: ContextVar[bool] = ContextVar("finds_nothing", default=False)
-
-
-@contextmanager
-def finding_nothing() -> Iterator[None]:
-    """Have what leaves nothing to look for find nothing: users write it, and mean other columns."""
-    before = _finds_nothing.set(True)
-    try:
-        yield
-    finally:
-        _finds_nothing.reset(before)
 
 
 class NothingToLookFor(FieldError, ValueError):
     """Nothing of what is looked for is left in its normal form.
 
-    A `ValueError`, too: what a client has sent is no value then, and forms and views say so.
+    A `ValueError`, too: what a client has sent is not a value then, and forms and views say so.
     """
 
 
 class Term(PreparedValue):
-    """What an index is made of, or looked for in one: a normal form, or that of each of several.
-
-    Attributes:
-        forms: their bytes; empty where nothing is found by it.
-        scope: what equality is confined to, as names and canonical values.
-        alias: of the search key.
-        replaced: what to look for in the index that is replaced; None where there is none.
-    """
+    """What an index is made of, or looked for in one: a normal form, or that of each of several."""
 
     __slots__ = ("alias", "forms", "replaced", "scope")
 
     def __init__(
         self, forms: tuple[bytes, ...], scope: tuple[tuple[str, bytes], ...], alias: str
     ) -> None:
-        self.forms = forms
-        self.scope = scope
-        self.alias = alias
-        self.replaced: Term | None = None
+        self.forms = forms  # their bytes; empty where nothing is found by it
+        self.scope = scope  # what equality is confined to, as names and canonical values
+        self.alias = alias  # of the search key
+        self.replaced: Term | None = None  # what to look for in the index that is replaced
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Term):
-            return False
-        return self._all == other._all
+        return isinstance(other, Term) and self._all == other._all
 
     @property
     def _all(self) -> tuple[Any, ...]:
@@ -80,12 +60,10 @@ def term_of_values(index: Any, values: Sequence[Unencrypted], scope: Any) -> Ter
     """Return what an index is made of; None where one of the values has no normal form.
 
     Args:
-        index: the index.
-        values: that of each of its encrypted fields, in its carrier.
         scope: the values of the columns of its scope; None where they are not known.
 
     Raises:
-        TypeError, ValueError: a value is none that its field, or the normaliser, can take.
+        TypeError, ValueError: its field, or the normaliser, cannot take a value.
     """
     # No name here holds a normal form while something may be raised: error reports show variables.
     forms = forms_of_values(index, values)
@@ -98,58 +76,57 @@ def forms_of_values(index: Any, values: Sequence[Unencrypted]) -> tuple[bytes, .
     return None if None in forms else forms
 
 
-def term_looked_for(index: Any, carrier: Unencrypted) -> Term:
+def term_looked_for(index: Any, prepared: Unencrypted) -> Term:
     """Return what to look for in an index.
 
     Args:
-        index: the index.
-        carrier: has a value; a tuple of them, where the index is over several fields.
+        prepared: has a value; a tuple of them, where the index is over several fields.
 
     Raises:
         NothingToLookFor: nothing of the value is left in its normal form.
-        FieldError: it is none that can be looked for.
+        FieldError: it cannot be looked for.
         TypeError, ValueError: as for `term_of_values`.
     """
-    term = _term_of_text(index, carrier)
+    term = _term_of_text(index, prepared)
     if term is not None:
         return term
-    scope = index.scope_given(carrier)
-    if isinstance(carrier.value, Scoped):
-        carrier = Unencrypted(carrier.value.value, None)
-    carriers = _several(index, carrier)
-    term = _term_in(index, carriers, scope)
+    scope = index.scope_given(prepared)
+    if isinstance(prepared.value, Scoped):
+        prepared = Unencrypted(prepared.value.value, None)
+    all_prepared = _several(index, prepared)
+    term = _term_in(index, all_prepared, scope)
     if index.replaced is not None:
         newer = term
         for older in index.and_replaced[1:]:
-            newer.replaced = _term_in(older, carriers, scope)
+            newer.replaced = _term_in(older, all_prepared, scope)
             newer = newer.replaced
     return term
 
 
-def _term_of_text(index: Any, carrier: Unencrypted) -> Term | None:
+def _term_of_text(index: Any, prepared: Unencrypted) -> Term | None:
     """Return what to look for, of a text as most are; None where it takes more, or is refused."""
     # No name here holds a normal form, nor what is raised.
     form = index.form_of_text
-    if form is None or index.replaced is not None or type(carrier.value) is not str:
+    if form is None or index.replaced is not None or type(prepared.value) is not str:
         return None
     try:
-        term = Term(((form(carrier.value) or "").encode(),), (), index.key)
+        term = Term(((form(prepared.value) or "").encode(),), (), index.key)
     except (TypeError, ValueError):
         return None
     return term if term.forms[0] else None
 
 
-def _term_in(index: Any, carriers: Sequence[Unencrypted], scope: Any) -> Term:
-    forms: Any = tuple(map(partial(_form_looked_for, index), index.sources, carriers))
+def _term_in(index: Any, all_prepared: Sequence[Unencrypted], scope: Any) -> Term:
+    forms: Any = tuple(map(partial(_form_looked_for, index), index.sources, all_prepared))
     confined: Term = index.confined(() if None in forms else forms, scope)
     return confined
 
 
-def _several(index: Any, carrier: Unencrypted) -> list[Unencrypted]:
+def _several(index: Any, prepared: Unencrypted) -> list[Unencrypted]:
     if not index.is_compound:
-        return [carrier]
-    if isinstance(carrier.value, tuple | list) and len(carrier.value) == len(index.fields):
-        return [Unencrypted(value, None) for value in carrier.value]
+        return [prepared]
+    if isinstance(prepared.value, tuple | list) and len(prepared.value) == len(index.fields):
+        return [Unencrypted(value, None) for value in prepared.value]
     names = ", ".join(index.fields)
     raise FieldError(f"{index} is over several fields: look for a tuple, ({names}).")
 
@@ -166,35 +143,35 @@ def _at(value: Any, path: Sequence[str]) -> Any:
     return value
 
 
-def _form(index: Any, source: Any, carrier: Unencrypted) -> bytes | None:
+def _form(index: Any, source: Any, prepared: Unencrypted) -> bytes | None:
     """Return the normal form of a value of a row, or of one inside JSON; None if it has none."""
-    if source.field.is_null(carrier.value):
+    if source.field.is_null(prepared.value):
         return None
     if source.path:
-        return _form_in_json(index, source, carrier)
+        return _form_in_json(index, source, prepared)
     if isinstance(source.field, JSONField):
         raise FieldError(f"{index} is over JSON, which has many forms. Index a path inside it.")
     # As it is read: what is equal by its index is equal for Python.
-    return _normal(index, source, Unencrypted(_read(source.field, carrier), None))
+    return _normal(index, source, Unencrypted(_read(source.field, prepared), None))
 
 
-def _form_in_row(index: Any, source: Any, carrier: Unencrypted) -> bytes | None:
-    if source.path and not source.field.is_null(carrier.value):
-        # As it is read: an encoder makes text of objects, and of keys that are none.
-        carrier = Unencrypted(_at(_read(source.field, carrier), source.path), None)
-    return _form(index, source, carrier)
+def _form_in_row(index: Any, source: Any, prepared: Unencrypted) -> bytes | None:
+    if source.path and not source.field.is_null(prepared.value):
+        # As it is read: an encoder makes text of objects, and of keys that are not text.
+        prepared = Unencrypted(_at(_read(source.field, prepared), source.path), None)
+    return _form(index, source, prepared)
 
 
-def _form_looked_for(index: Any, source: Any, carrier: Unencrypted) -> bytes | None:
-    refuse_mask(source.field, carrier.value)
-    if isinstance(carrier.value, SealedValue):
-        carrier = Unencrypted(carrier.value.open(), None)
-    if source.path and not source.field.is_null(carrier.value):
-        carrier = Unencrypted(_read(source.field, carrier), None)
+def _form_looked_for(index: Any, source: Any, prepared: Unencrypted) -> bytes | None:
+    refuse_mask(source.field, prepared.value)
+    if isinstance(prepared.value, SealedValue):
+        prepared = Unencrypted(prepared.value.open(), None)
+    if source.path and not source.field.is_null(prepared.value):
+        prepared = Unencrypted(_read(source.field, prepared), None)
     # What a lossy one is asked for is a part of a value, and not one.
-    take = _normal if index.normal.lossy and carrier.value is not None else _form
-    form = take(index, source, carrier)
-    if form is not None or _finds_nothing.get():
+    take = _normal if index.normal.lossy and prepared.value is not None else _form
+    form = take(index, source, prepared)
+    if form is not None or finds_nothing.get():
         return form
     raise NothingToLookFor(
         f"{source.field}: the normalizer {index.normal.name!r} of {index.name} leaves nothing of "
@@ -203,28 +180,32 @@ def _form_looked_for(index: Any, source: Any, carrier: Unencrypted) -> bytes | N
     )
 
 
-def _normal(index: Any, source: Any, carrier: Unencrypted) -> bytes | None:
+def _normal(index: Any, source: Any, prepared: Unencrypted) -> bytes | None:
     normalizer = index.normal
-    form = Unencrypted(_normalized(source.field, normalizer, carrier), None)
+    form = Unencrypted(_normalized(source.field, normalizer, prepared), None)
     if form.value is None:
         return None
-    if normalizer.normal_forms is None:
+    forms = normalizer.normal_forms
+    if forms is None and isinstance(form.value, Decimal):
+        # By its own digits: the field would bring it to its `decimal_places` again.
+        forms = DECIMAL if getattr(source.field, "canonical", None) is DECIMAL else None
+    if forms is None:
         return guarded(source.field)(form.value)
-    return _encoded(source.field, normalizer.normal_forms.encode, form)
+    return _encoded(source.field, forms.encode, form)
 
 
-def _read(field: Any, carrier: Unencrypted) -> Any:
+def _read(field: Any, prepared: Unencrypted) -> Any:
     """Return a value as it would be read after it was written."""
-    return field.from_plaintext(guarded(field)(carrier.value))
+    return field.from_plaintext(guarded(field)(prepared.value))
 
 
-def _form_in_json(index: Any, source: Any, carrier: Unencrypted) -> bytes | None:
+def _form_in_json(index: Any, source: Any, prepared: Unencrypted) -> bytes | None:
     """Return the normal form of a text, number or truth value; arrays and objects have none."""
     if index.normal.normal_forms is not None:
-        return _normal(index, source, carrier) if isinstance(carrier.value, str) else None
-    if not isinstance(carrier.value, str | bool | int | float) or carrier.value == "":
+        return _normal(index, source, prepared) if isinstance(prepared.value, str) else None
+    if not isinstance(prepared.value, str | bool | int | float) or prepared.value == "":
         return None
-    return _encoded(source.field, _json, carrier)
+    return _encoded(source.field, _json, prepared)
 
 
 def _json(value: Any) -> bytes:
@@ -242,10 +223,10 @@ def _encoded(field: Any, encode: Callable[[Any], bytes], form: Unencrypted) -> b
     raise ValueError(f"{field}: the normal form of this cannot be encoded ({cause}).")
 
 
-def _normalized(field: Any, normalizer: Any, carrier: Unencrypted) -> Any:
+def _normalized(field: Any, normalizer: Any, prepared: Unencrypted) -> Any:
     """Return the normal form of a value; one of a project's own may raise anything."""
     try:
-        return normalizer.normalize(carrier.value)
+        return normalizer.normalize(prepared.value)
     except Exception as error:
         cause = type(error).__name__
     # Raised from here, since the other error may hold the value.

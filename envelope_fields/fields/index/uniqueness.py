@@ -37,11 +37,7 @@ class IndexedUnique(UniqueConstraint):
         return UniqueConstraint(**{**options, "fields": names})
 
     def columns(self, model: Any) -> list[Any]:
-        """Return the fields of the columns that the constraint is over.
-
-        Raises:
-            FieldError: an encrypted field has no index.
-        """
+        """Return the fields of its columns; `FieldError` if an encrypted field has no index."""
         return [column_of(model._meta.get_field(name)) for name in self.fields]
 
     def columns_read(self, model: Any, using: str = DEFAULT_DB_ALIAS) -> list[Any]:
@@ -73,8 +69,6 @@ class IndexedUnique(UniqueConstraint):
         """Return what tells an object from others; None where nothing needs to.
 
         Args:
-            model: whose constraint it is.
-            instance: the object.
             same: the names of fields that are the same in all that it is told from.
         """
         found = [_compared_with(column, instance, same) for column in self.columns(model)]
@@ -146,8 +140,8 @@ class _Same(IndexExact):
     def _column(self, lhs: Any) -> Any:
         return lhs
 
-    def _looked_for(self, carrier: Any) -> Any:
-        return carrier.value
+    def _looked_for(self, prepared: Any) -> Any:
+        return prepared.value
 
     def _read(self, using: str) -> tuple[Any, list[Term]]:
         return self.index, [self.rhs]
@@ -161,11 +155,7 @@ class _Same(IndexExact):
 
 
 def column_of(field: Any) -> Any:
-    """Return the field whose column tells values apart: of an encrypted field, an index.
-
-    Raises:
-        FieldError: it has none.
-    """
+    """Return the field whose column tells values apart: of an encrypted field, an index."""
     if not hasattr(field, "to_plaintext"):
         return field
     for index in field.indexes:
@@ -246,7 +236,7 @@ def lost_with(index: Any) -> list[str]:
     """Return what an index keeps unique, and the one that replaces it would not."""
     [newer] = index.replacing
     lost = [f"unique=True of {newer.name}"] if index.unique and not newer.unique else []
-    over = [each for each in _declared(index.model) if index in each.columns(index.model)]
+    over = [each for each in declared(index.model) if index in each.columns(index.model)]
     return lost + [
         f"a constraint like {each.name!r} that names {newer.name}"
         for each in over
@@ -254,7 +244,8 @@ def lost_with(index: Any) -> list[str]:
     ]
 
 
-def _declared(model: Any) -> list[IndexedUnique]:
+def declared(model: Any) -> list[IndexedUnique]:
+    """Return the constraints over indexes that a model declares."""
     return [each for each in model._meta.constraints if isinstance(each, IndexedUnique)]
 
 
@@ -265,7 +256,7 @@ def _is_doubled(constraint: IndexedUnique, model: Any) -> bool:
     if wanted == columns:
         return False
     options = _options(constraint)
-    beside = [each for each in _declared(model) if _options(each) == options]
+    beside = [each for each in declared(model) if _options(each) == options]
     return any(each.columns(model) == wanted for each in beside)
 
 

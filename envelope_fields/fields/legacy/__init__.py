@@ -4,17 +4,15 @@ Each is declared with the names of settings, and has no keys itself: those are i
 they are used. The formats are in docs/reference/legacy-formats.md.
 """
 
-from envelope_fields.fields.legacy.base import LegacyFormat, LegacyValue
+from envelope_fields.fields.legacy.aes import Mirage, SearchableEncryptedFields
+from envelope_fields.fields.legacy.base import LegacyFormat, LegacyValue, Plaintext
 from envelope_fields.fields.legacy.django_cryptography import DjangoCryptography
 from envelope_fields.fields.legacy.fernet import (
     EncryptedModelFields,
     FernetEncryptedFields,
     FernetFields,
 )
-from envelope_fields.fields.legacy.mirage import Mirage
 from envelope_fields.fields.legacy.pgcrypto import Pgcrypto
-from envelope_fields.fields.legacy.plaintext import Plaintext
-from envelope_fields.fields.legacy.searchable import SearchableEncryptedFields
 
 __all__ = [
     "DjangoCryptography",

@@ -14,25 +14,20 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import models
 from django.utils import timezone
 
-from envelope_fields.conf.named import NamedSetting
+from envelope_fields.conf.named import NamedSetting, as_bytes
 from envelope_fields.crypto import format as layout
 from envelope_fields.exceptions import DecryptionFailed
+from envelope_fields.fields.legacy import tokens
 
 _BYTES = (bytes, bytearray, memoryview)
 LAYERS = 3  # packages that swallow a failure encrypt a token once more, and some twice
 
 
 class Content(NamedTuple):
-    """What was in a stored value, before it is a value of a field.
+    """What was in a stored value, before it is a value of a field; see `LegacyValue`."""
 
-    Attributes:
-        stored: the bytes of a text; or, where the package pickled it, the object.
-        key: which key opened it, by the name of a setting: `FERNET_KEYS[0]`; empty without one.
-        layers: how often it was encrypted.
-    """
-
-    stored: Any
-    key: str = ""
+    stored: Any  # the bytes of a text; or, where the package pickled it, the object
+    key: str = ""  # `FERNET_KEYS[0]`; empty without one
     layers: int = 1
 
     def __repr__(self) -> str:
@@ -164,21 +159,42 @@ class LegacyFormat(ABC):
         return vars(self)
 
 
-def _as_bytes(stored: Any) -> bytes:
-    """Return stored bytes, or those of a text.
+class Plaintext(LegacyFormat):
+    """What was never encrypted, as UTF-8. What another reader claims is not read by it.
 
-    Raises:
-        TypeError: it is of another type: of a number, `bytes()` would make zeros.
+    Nor is what only stands for a value: a Fernet token, also one that was cut off or whose reader
+    is not declared, or the text of an envelope. As a value, it would be encrypted once more.
     """
+
+    package: ClassVar = "plaintext"
+    shares_column: ClassVar = True
+    is_clear: ClassVar = True
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def claims(self, stored: bytes) -> bool:
+        is_other = stored.startswith((layout.FORMAT_VERSION, layout.TEXT_PREFIX.encode()))
+        return not is_other and not tokens.resembles(stored)
+
+    def content(self, stored: bytes) -> Content:
+        if not self.claims(stored):
+            raise NotOpened
+        return Content(stored, layers=0)
+
+
+def _as_bytes(stored: Any) -> bytes:
+    """Return stored bytes, or those of a text; of a number, `bytes()` would make zeros."""
     if not isinstance(stored, (str, *_BYTES)):
         raise TypeError("neither bytes nor text")
     return stored.encode() if isinstance(stored, str) else bytes(stored)
 
 
-def numbered(name: NamedSetting, count: int) -> Iterator[str]:
-    """Yield what the keys of a setting are called: by its name, and their place where several."""
-    for index in range(count):
-        yield f"{name.name}[{index}]" if count > 1 else f"{name.name}"
+def secrets_of(name: NamedSetting) -> Iterator[tuple[str, bytes]]:
+    """Yield the keys of a setting, and what each is called: with its place where several are."""
+    secrets = name.values()
+    for index, secret in enumerate(secrets):
+        yield f"{name.name}[{index}]" if len(secrets) > 1 else f"{name.name}", as_bytes(secret)
 
 
 def is_envelope(stored: Any) -> bool:
@@ -217,7 +233,6 @@ def of_field(field: Any, stored: Any, naive_zone: tzinfo = UTC) -> Any:
     """Return the value of a field.
 
     Args:
-        field: the encrypted field.
         stored: the bytes of a text, or an object that was pickled.
         naive_zone: the time zone of moments that were stored without one.
 

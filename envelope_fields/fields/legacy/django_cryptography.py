@@ -1,7 +1,7 @@
 """What django-cryptography has stored: tokens under two keys, with pickles in them."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Final, TypeVar
+from typing import Any, ClassVar, Final
 
 from cryptography.hazmat.primitives.hashes import SHA256, Hash, HashAlgorithm
 from cryptography.hazmat.primitives.kdf.pbkdf2 import PBKDF2HMAC
@@ -12,8 +12,6 @@ from envelope_fields.crypto.buffers import KeyBuffer
 from envelope_fields.fields.legacy import pickles, tokens
 from envelope_fields.fields.legacy.base import LAYERS, Content, LegacyFormat, NotOpened
 from envelope_fields.keyring import legacy as keyring
-
-_Result = TypeVar("_Result")
 
 _ITERATIONS: Final = 30_000
 _KEY_SIZES: Final = (16, 24, 32)

@@ -17,7 +17,7 @@ from django.utils.timezone import get_default_timezone
 from envelope_fields.conf.named import NamedSetting, as_bytes
 from envelope_fields.crypto.buffers import KeyBuffer
 from envelope_fields.fields.legacy import tokens
-from envelope_fields.fields.legacy.base import LAYERS, Content, LegacyFormat, NotOpened, numbered
+from envelope_fields.fields.legacy.base import LAYERS, Content, LegacyFormat, NotOpened, secrets_of
 from envelope_fields.keyring import legacy as keyring
 
 _Result = TypeVar("_Result")
@@ -28,16 +28,10 @@ _AES_KEY = slice(16, 32)
 
 
 class _Key(NamedTuple):
-    """A Fernet key that follows from settings.
-
-    Attributes:
-        name: what it is called.
-        parts: what it follows from.
-        derive: makes it.
-    """
+    """A Fernet key that follows from settings."""
 
     name: str
-    parts: tuple[bytes, ...]
+    parts: tuple[bytes, ...]  # what it follows from
     derive: Callable[[], KeyBuffer]
 
     def __repr__(self) -> str:
@@ -51,8 +45,8 @@ class _Key(NamedTuple):
 class FernetFormat(LegacyFormat):
     """Opens Fernet tokens, also those that are in another one.
 
-    A text that is a token and does not open is no value: it was encrypted once more where its own
-    key was lost, or is under a key that the settings do not have.
+    A text that is a token and does not open is not a value: it was encrypted once more where its
+    own key was lost, or is under a key that the settings do not have.
     """
 
     prefix: ClassVar = "gAAAAA"  # of the years until 2106
@@ -62,11 +56,7 @@ class FernetFormat(LegacyFormat):
 
     @abstractmethod
     def keys(self) -> Iterator[_Key]:
-        """Yield the keys, in the order in which they are tried.
-
-        Raises:
-            ImproperlyConfigured: a setting is missing, or not a key.
-        """
+        """Yield the keys, in the order in which they are tried; errors as `content`'s."""
 
     def key_names(self) -> Sequence[str]:
         return [key.name for key in self.keys()]
@@ -126,14 +116,12 @@ class FernetFields(FernetFormat):
         self._prefix = prefix.encode()
 
     def keys(self) -> Iterator[_Key]:
-        name = self.setting("keys")
-        secrets = name.values()
-        if not secrets:
+        found = list(secrets_of(self.setting("keys")))
+        if not found:
             name = self.setting("secret_key")
-            secrets = [name.required()]
+            found = [(f"{name.name}", as_bytes(name.required()))]
         make = self._derived if self._use_hkdf.is_true(default=True) else as_it_is
-        for called, secret in zip(numbered(name, len(secrets)), secrets, strict=True):
-            yield make(called, as_bytes(secret))
+        return (make(*each) for each in found)
 
     def _derived(self, called: str, secret: bytes) -> _Key:
         prefix = self._prefix
@@ -148,11 +136,7 @@ class FernetFields(FernetFormat):
 
 
 def as_it_is(called: str, secret: bytes) -> _Key:
-    """Return a key that a setting has as Fernet takes it: 32 bytes in base64url.
-
-    Raises:
-        ImproperlyConfigured: it is not that.
-    """
+    """Return a key that a setting has as Fernet takes it, or raise `ImproperlyConfigured`."""
     try:
         decoded = urlsafe_b64decode(secret)
     except ValueError:
@@ -183,9 +167,7 @@ class EncryptedModelFields(FernetFormat):
     def keys(self) -> Iterator[_Key]:
         name = self.setting("keys")
         name.required()
-        secrets = name.values()
-        for called, secret in zip(numbered(name, len(secrets)), secrets, strict=True):
-            yield as_it_is(called, as_bytes(secret))
+        return (as_it_is(*each) for each in secrets_of(name))
 
 
 class FernetEncryptedFields(FernetFormat):
@@ -222,12 +204,10 @@ class FernetEncryptedFields(FernetFormat):
     def keys(self) -> Iterator[_Key]:
         own, fallbacks, salt = map(self.setting, ("secret_key", "fallbacks", "salt"))
         salt.required()
-        salts, earlier = salt.values(), fallbacks.values()
-        named = [(f"{own.name}", own.required())]
-        named += zip(numbered(fallbacks, len(earlier)), earlier, strict=True)
+        named = [(f"{own.name}", as_bytes(own.required())), *secrets_of(fallbacks)]
         for called, secret in named:
-            for with_salt, each in zip(numbered(salt, len(salts)), salts, strict=True):
-                yield _stretched(f"{called} with {with_salt}", as_bytes(secret), as_bytes(each))
+            for with_salt, each in secrets_of(salt):
+                yield _stretched(f"{called} with {with_salt}", secret, each)
 
     def content(self, stored: bytes) -> Content:
         if self.claims(stored):

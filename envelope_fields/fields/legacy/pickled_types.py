@@ -35,11 +35,7 @@ class _Blank:
 
 
 def named(module: Any, name: Any) -> Name:
-    """Return what a name stands for.
-
-    Raises:
-        PickleRefused, KeyError: that is not known here.
-    """
+    """Return what a name stands for; `PickleRefused` or `KeyError` if that is not known."""
     if type(module) is not str or type(name) is not str:
         raise PickleRefused("not a name")
     path = f"{_OLD.get(module, module)}.{name}"
@@ -106,10 +102,6 @@ def _pytz(_: Any, offset: Any = 0, *__: Any) -> timezone:
     return timezone(timedelta(seconds=_number(offset)))
 
 
-def _pytz_utc() -> timezone:
-    return UTC
-
-
 def _pytz_fixed(minutes: Any) -> timezone:
     return timezone(timedelta(minutes=_number(minutes)))
 
@@ -133,14 +125,6 @@ def _bytes(*nothing: Any) -> bytes:
     if nothing:
         raise PickleRefused("not how bytes are written")
     return b""
-
-
-def _uuid() -> _Blank:
-    return _Blank()
-
-
-def _safe_text(text: Any) -> str:
-    return _text(text)  # Django's mark that it may stand in HTML
 
 
 def _reconstructor(kind: Any, base: Any, state: Any) -> Any:
@@ -185,15 +169,15 @@ _MAKERS: Final[dict[str, Callable[..., Any]]] = {
     "zoneinfo.ZoneInfo": _never,
     "zoneinfo.ZoneInfo._unpickle": _zone_info,
     "pytz._p": _pytz,
-    "pytz._UTC": _pytz_utc,
+    "pytz._UTC": lambda: UTC,
     "pytz._FixedOffset": _pytz_fixed,
     "decimal.Decimal": _decimal,
-    "uuid.UUID": _uuid,
+    "uuid.UUID": _Blank,
     "_codecs.encode": _encode,
     "builtins.bytes": _bytes,
     "builtins.object": _never,
     "builtins.str": _never,
     "builtins.getattr": _getattr,
     "copyreg._reconstructor": _reconstructor,
-    **dict.fromkeys(_SAFE_TEXT, _safe_text),
+    **dict.fromkeys(_SAFE_TEXT, _text),  # a mark that it may stand in HTML
 }

@@ -6,8 +6,8 @@ behind. No class is imported by a name that is read: each name that is known sta
 of `pickled_types`. What is built is bounded: nothing is set aside for a number that is read, and
 opcodes are counted, as is the text that functions are called with, which may be referred to often.
 A list or dictionary is in its place alone, since one that is in itself, or twice in each of thirty
-others, is no value. Only a text is a key or a name: Python hashes a tuple as deep as it goes, and
-ends as a process where that is a million.
+others, is not a value. Only a text is a key or a name: Python hashes a tuple as deep as it goes,
+and ends as a process where that is a million.
 """
 
 import struct
@@ -102,7 +102,7 @@ class _Reader:
         """Take the last item off the stack."""
         found = self.stack.pop()
         if isinstance(found, _Mark):
-            raise PickleRefused("a mark is no value")
+            raise PickleRefused("a mark is not a value")
         return found
 
     def to_mark(self) -> list[Any]:

@@ -7,7 +7,7 @@ conversion of the column is finished (law 4).
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import tzinfo
-from typing import Any
+from typing import Any, Final
 
 from django.apps import apps
 from django.core.exceptions import (
@@ -26,23 +26,26 @@ from envelope_fields.exceptions import (
     MalformedEnvelope,
     OpeningNeedsThread,
 )
-from envelope_fields.fields.conversion.twins import owner
 from envelope_fields.fields.defaults import is_historical
 from envelope_fields.fields.errors import located, named
 from envelope_fields.fields.keys import alias_for, managed_by
 from envelope_fields.fields.legacy.base import LegacyFormat, LegacyValue, is_envelope
-from envelope_fields.fields.legacy.beside import without_mark
 from envelope_fields.fields.masks import Mask
 from envelope_fields.fields.prepared import Unencrypted
 from envelope_fields.fields.sealed import MISSING, SealedValue
 from envelope_fields.fields.validation import refusing
 from envelope_fields.fields.writing import guarded
 from envelope_fields.keyring import encrypt, legacy as keyring
-from envelope_fields.keyring.conversions import is_finished
 from envelope_fields.models import DEFAULT_ALIAS
 
 Formats = tuple[LegacyFormat, ...]
 Listener = Callable[[str, str, int], None]  # the path of a field, a package, and layers
+
+# Another package's values may be in a column beside the encrypted one, since they are not bytes as
+# ours. A query reads both as one: what the other column has, with this before it, and the envelope
+# where that is NULL. Every write of ours makes it NULL, so that what is in it was stored before the
+# first one, or by an old build since, and is the value of the row. No envelope begins with it.
+MARK: Final = b"\x00"
 
 _listeners: list[Listener] = []
 
@@ -57,7 +60,6 @@ def declared(given: Any, *, beside: bool = False) -> Formats:
     """Return the readers that a field declares.
 
     Args:
-        given: what `legacy=` was given.
         beside: whether what they read is in a column of its own.
 
     Raises:
@@ -103,6 +105,18 @@ def of_installed(field: Any) -> Formats:
     return getattr(installed, "legacy", ())
 
 
+def marked(stored: bytes | str) -> bytes:
+    """Return what another package has stored, as a query reads it; a text may be given."""
+    return MARK + (stored.encode() if isinstance(stored, str) else bytes(stored))
+
+
+def without_mark(field: Any, stored: bytes) -> bytes | None:
+    """Return what another package has stored, of what was read for a field; None of other bytes."""
+    if not field.reads_beside:
+        return stored
+    return stored[len(MARK) :] if stored.startswith(MARK) else None
+
+
 def format_of(field: Any, stored: Any) -> LegacyFormat | None:
     """Return the reader that stored bytes are for; None where no reader claims them."""
     if isinstance(stored, str):
@@ -124,7 +138,7 @@ def opened(
         field: the encrypted field.
         stored: what its column holds, which is not an envelope.
         time_zone: of the database; None is that which the routers read the model from.
-        to_verify: whether it is a look that is no use of the value.
+        to_verify: whether it is a look that does not count as a use of the value.
 
     Raises:
         MalformedEnvelope: no reader claims it, or the conversion of the column is finished.
@@ -159,8 +173,7 @@ def _refuse_finished(field: Any, reader: LegacyFormat) -> None:
 
 
 def _is_finished(field: Any) -> bool:
-    found = owner(field, router.db_for_write(field.model))
-    return is_finished(found.model._meta.label, found.name)
+    return bool(field.is_finished(router.db_for_write(field.model)))
 
 
 def _time_zone(field: Any) -> tzinfo | None:
@@ -229,10 +242,10 @@ def portable(field: Any, sealed: SealedValue) -> bytes:
             raise DecryptionFailed("it is not known of which row it is")
         context = field.context_of(sealed.row, None) if bound else field.contexts[0]
         raw = without_mark(field, stored)
-        carrier = Unencrypted(reader.read(raw, field, _time_zone(field)).value, None)
+        prepared = Unencrypted(reader.read(raw, field, _time_zone(field)).value, None)
         plaintext_of = refusing(field, guarded(field))
         return encrypt(
-            alias, plaintext_of, carrier, context, None, field.field_path, managed_by(field.key)
+            alias, plaintext_of, prepared, context, None, field.field_path, managed_by(field.key)
         )
     except Exception as error:
         problem = _located(sealed, error)

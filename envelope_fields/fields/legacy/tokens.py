@@ -60,11 +60,7 @@ def has_mac(raw: bytes, key: KeyBuffer) -> bool:
 
 
 def plaintext(raw: bytes, key: KeyBuffer) -> bytes:
-    """Return what is in a token whose MAC is right.
-
-    Raises:
-        ValueError: its padding is not, so that it was made with another key, or altered.
-    """
+    """Return what is in a token with a right MAC; `ValueError` if its padding is not right."""
     decryptor = Cipher(AES(key), CBC(raw[_IV_AT:_CIPHERTEXT_AT])).decryptor()
     padded = decryptor.update(raw[_CIPHERTEXT_AT:-_MAC_BYTES]) + decryptor.finalize()
     unpadder = PKCS7(_BLOCK_BYTES * 8).unpadder()

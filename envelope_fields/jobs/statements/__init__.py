@@ -6,26 +6,24 @@ Mostly what is in front of the payloads is read, in the order of the primary key
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import defaultdict
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
 
-from envelope_fields.census.codecs import ENVELOPE
+from envelope_fields import databases
 from envelope_fields.census.columns import Column
-from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.crypto import format as layout
+from envelope_fields.crypto.format import ENVELOPE
 from envelope_fields.jobs.job import VERSION_ID, Change, Key, Stored
-from envelope_fields.jobs.statements.made import MadeStatements
-from envelope_fields.jobs.statements.pairs import PairStatements
-from envelope_fields.jobs.statements.values import ValueStatements, as_bytes
+from envelope_fields.jobs.statements.beside import BesideStatements
+from envelope_fields.jobs.statements.parts import Same, as_bytes
 
 # By the vendor's name, which is that of a module here.
 _OF_VENDOR = {"postgresql": "PostgreSQL", "mysql": "MySQL", "sqlite": "SQLite"}
-
-LABELS_IN_A_QUERY = 500  # more are picked out in Python: that many parameters help no database
 
 
 def statements(column: Column) -> Statements:
@@ -44,42 +42,8 @@ def statements(column: Column) -> Statements:
     return found
 
 
-class KeysOutOfOrder(EnvelopeError):
-    """The rows of a table cannot be gone through in the order of their primary keys."""
-
-    def __init__(self, column: Column) -> None:
-        super().__init__(
-            f"The rows of {column.model._meta.label} cannot be gone through: the database driver "
-            "gives primary keys of this type back as something else, which the database does not "
-            "compare as it orders them. Save the rows instead."
-        )
-
-
-class Statements(ValueStatements, PairStatements, MadeStatements):
-    """The statements about one encrypted column. Keys go back to the driver as they came from it.
-
-    Args:
-        column: the column.
-    """
-
-    def __init__(self, column: Column) -> None:
-        self.column = column
-        self.codec = column.codec
-        self.head_bytes = column.codec.head_bytes
-        # Parameters go with each statement, so a percent sign in a name is written twice.
-        self.table = column.table_sql.replace("%", "%%")
-        self.name = column.column_sql.replace("%", "%%")
-        self.value = f"{self.table}.{self.name}"
-        self.keys = [
-            f"{self.table}.{self._quoted(str(field.column))}"
-            for field in column.model._meta.pk_fields
-        ]
-        self.key_list = ", ".join(self.keys)
-        self.aliases = [f"key{number}" for number in range(1, len(self.keys) + 1)]
-
-    @property
-    def connection(self) -> BaseDatabaseWrapper:
-        return connections[self.column.database]
+class Statements(BesideStatements):
+    """The statements about one encrypted column, or one that is made of such columns."""
 
     # Reading
 
@@ -88,7 +52,7 @@ class Statements(ValueStatements, PairStatements, MadeStatements):
         where, params = self._between(after, None)
         ahead = [f"ahead.{alias}" for alias in self.aliases]
         found = self._fetch(
-            f"SELECT {self._read(ahead)} FROM (SELECT {self.aliased_keys} FROM {self.table} "
+            f"SELECT {self._read(ahead)} FROM (SELECT {self._aliased_keys} FROM {self.table} "
             f"WHERE {where} ORDER BY {self.key_list} LIMIT {rows:d}) AS ahead "
             f"ORDER BY {', '.join(f'{key} DESC' for key in ahead)} LIMIT 1",
             params,
@@ -124,23 +88,33 @@ class Statements(ValueStatements, PairStatements, MadeStatements):
 
     def only(self, version_ids: Sequence[bytes] | None, stored: list[Stored]) -> list[Stored]:
         """Leave out the values under other versions that came along with `heads`."""
-        if version_ids is None or len(version_ids) <= LABELS_IN_A_QUERY:
+        if version_ids is None or len(version_ids) <= databases.IN_A_QUERY:
             return stored
         wanted = frozenset(version_ids)
         return [value for value in stored if value.head[VERSION_ID] in wanted]
 
     def values(self, keys: Sequence[Key]) -> dict[Key, Any]:
-        """Return the whole values of some rows, as they are stored.
+        """Return the whole values of some rows, as they are stored; or raise `KeysShared`.
 
         Args:
             keys: of the rows, in their order.
         """
-        where, params = self._among(keys)
-        found = self._fetch(
-            f"SELECT {self._read(self.keys)}, {self.value} FROM {self.table} WHERE {where}",
-            params,
-        )
-        return {tuple(row[:-1]): row[-1] for row in found}
+        found = self._by_key([(*key, value) for key, value in self._of_each(keys, self.value)])
+        return {key: value for key, (value,) in found.items()}
+
+    def all_values(self, keys: Sequence[Key]) -> dict[Key, list[Any]]:
+        """Return the same, and all of rows that share a key: tables that inherit have such."""
+        values = defaultdict[Key, list[Any]](list)
+        for key, value in self._of_each(keys, self.value):
+            values[key].append(value)
+        return values
+
+    def begin_with(self, heads: Sequence[tuple[Key, bytes]]) -> list[bool]:
+        """Whether there is a row with a key, and a value that begins so, for each of some pairs."""
+        size = self.head_bytes
+        found = self._of_each([key for key, _ in heads], f"substr({self.value}, 1, {size})")
+        there = {(key, as_bytes(head)) for key, head in found}
+        return [(key, head[:size]) in there for key, head in heads]
 
     def _labelled(self, version_ids: Sequence[bytes] | None) -> tuple[str, list[bytes]]:
         """Return the condition on a value `{}` that its label is one of some versions'."""
@@ -148,7 +122,7 @@ class Statements(ValueStatements, PairStatements, MadeStatements):
             return "", []
         codec, start = self.codec, self.codec.label_at.start + 1
         labels, length = [codec.marker], len(codec.marker)
-        if len(version_ids) <= LABELS_IN_A_QUERY:
+        if len(version_ids) <= databases.IN_A_QUERY:
             labels, length = list(map(codec.label, version_ids)), codec.label_bytes
         return f"substr({{}}, {start}, {length}) IN ({self._marks(labels)})", labels
 
@@ -163,11 +137,7 @@ class Statements(ValueStatements, PairStatements, MadeStatements):
             f"ORDER BY {self.key_list} LIMIT {rows:d}"
         )
 
-    # Writing
-
-    def largest(self, *, replaces_payload: bool) -> int | None:
-        """Return how many bytes a value may have to be swapped; None is as many as it likes."""
-        return None
+    # Writing: changes are in the order of their keys, and there is one at least.
 
     def swap(self, changes: Sequence[Change], *, replaces_payload: bool) -> int:
         """Write new heads in front of the payloads, or whole values; return how many rows changed.
@@ -175,7 +145,7 @@ class Statements(ValueStatements, PairStatements, MadeStatements):
         A row whose value does not begin with the head any more is left as it is.
 
         Args:
-            changes: at least one, in the order of their keys.
+            changes: the changes.
             replaces_payload: whether a change has the whole new value.
         """
         if self.codec is not ENVELOPE:
@@ -184,11 +154,54 @@ class Statements(ValueStatements, PairStatements, MadeStatements):
                 Change(key, stored(head), new if replaces_payload else stored(new))
                 for key, head, new in changes
             ]
-        return self._swap(changes, replaces_payload=replaces_payload)
+        heads = [change.head for change in changes]
+        same = Same(self.name, heads, [True] * len(heads), self.head_bytes)
+        return self._update(changes, [same], keeps_payload=not replaces_payload)
+
+    def swap_values(self, changes: Sequence[Change]) -> int:
+        """Write whole values in the place of whole ones; return how many rows changed.
+
+        A row whose value is not exactly what a change has as its head is left as it is.
+        """
+        before = [change.head for change in changes]
+        return self._update(changes, [Same(self.name, before, [False] * len(before), 0)])
+
+    def swap_made(self, changes: Sequence[Change], compared: Sequence[str]) -> int:
+        """Write values to rows that are as they were read; return how many rows changed.
+
+        Args:
+            changes: the new value may be None; the head is what was read of each column that is
+                compared, as the driver gave it. Of an envelope its first 81 bytes are compared,
+                with which no other one begins.
+            compared: the names of these columns.
+        """
+        same = []
+        for position, name in enumerate(compared):
+            read = [change.head[position] for change in changes]
+            found = [item[: layout.PAYLOAD_AT] if _is_envelope(item) else item for item in read]
+            heads = list(map(_is_envelope, read))
+            same.append(Same(self._quoted(name), found, heads, layout.PAYLOAD_AT))
+        return self._update(changes, same)
+
+    def write_values(self, changes: Sequence[Change]) -> int:
+        """Write whole values to rows that are locked, and were looked at; return how many."""
+        return self._update(changes, [])
 
     @abstractmethod
-    def _swap(self, changes: Sequence[Change], *, replaces_payload: bool) -> int:
-        """Swap heads as the column stores them."""
+    def _update(
+        self, changes: Sequence[Change], same: Sequence[Same], *, keeps_payload: bool = False
+    ) -> int:
+        """Write new values where columns are as they were; return how many rows changed.
+
+        Args:
+            changes: the changes; the head is not looked at.
+            same: these columns.
+            keeps_payload: whether the new value goes in front of what follows the head.
+        """
+
+    def largest(self, *, replaces_payload: bool) -> int | None:
+        """Return how many bytes a value may have to be swapped; None is as many as it likes."""
+        return None
 
     def limit_waiting(self, lock_seconds: float, seconds: float) -> None:
         """Have the rest of the transaction fail instead of waiting longer, for locks or at all.
@@ -204,71 +217,10 @@ class Statements(ValueStatements, PairStatements, MadeStatements):
         """
         where, params = self._among(keys)
         free = f"SELECT {self._read(self.keys)} FROM {self.table} WHERE {where}{self._locking}"
-        found = self._fetch(self._impatiently(free), params)
-        return {tuple(row) for row in found}
+        return {tuple(row) for row in self._fetch(self._impatiently(free), params)}
 
-    @property
-    def _locking(self) -> str:
-        """What has a SELECT lock rows, and leave out those that are locked where it can."""
-        features = self.connection.features
-        if features.has_select_for_update_skip_locked:
-            return " FOR UPDATE SKIP LOCKED"
-        return " FOR UPDATE" if features.has_select_for_update else ""  # it waits as an UPDATE does
 
-    # What statements are made of
-
-    def _quoted(self, name: str) -> str:
-        return self.connection.ops.quote_name(name).replace("%", "%%")
-
-    def _impatiently(self, statement: str) -> str:
-        return statement
-
-    def _marks(self, items: Sequence[Any]) -> str:
-        return ", ".join(["%s"] * len(items))
-
-    def _refuse_standstill(self, after: Key | None, last: Sequence[Sequence[Any]]) -> None:
-        if last and after == tuple(last[0]):
-            raise KeysOutOfOrder(self.column)
-
-    def _between(self, after: Key | None, until: Key | None) -> tuple[str, list[Any]]:
-        conditions, params = ["1 = 1"], []
-        if after is not None:
-            conditions.append(self._compared(self.keys, ">"))
-            params.extend(self._operands(after))
-        if until is not None:
-            conditions.append(self._compared(self.keys, "<="))
-            params.extend(self._operands(until))
-        return " AND ".join(conditions), params
-
-    def _compared(self, keys: Sequence[str], operator: str) -> str:
-        """Return the condition that compares the columns of a key with parameters."""
-        return f"(({', '.join(keys)}) {operator} ({', '.join(self._key_marks)}))"
-
-    @property
-    def _key_marks(self) -> Sequence[str]:
-        return ["%s"] * len(self.keys)
-
-    def _operands(self, key: Key) -> list[Any]:
-        return list(key)
-
-    def _among(self, keys: Sequence[Key]) -> tuple[str, list[Any]]:
-        if len(self.keys) == 1:
-            return f"{self.keys[0]} IN ({self._marks(keys)})", [
-                item for key in keys for item in key
-            ]
-        row = f"({self._marks(self.keys)})"
-        rows = ", ".join([row] * len(keys))
-        return f"({self.key_list}) IN ({rows})", [item for key in keys for item in key]
-
-    @property
-    def aliased_keys(self) -> str:
-        """The key columns under names that no two of them share."""
-        return ", ".join(map("{} AS {}".format, self.keys, self.aliases))
-
-    def _read(self, keys: Sequence[str]) -> str:
-        return ", ".join(keys)
-
-    def _fetch(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql, params)
-            return list(cursor.fetchall())
+def _is_envelope(value: Any) -> bool:
+    """Whether a value looks like an envelope, as the driver gave it."""
+    is_long = isinstance(value, bytes | memoryview) and len(value) > layout.PAYLOAD_AT
+    return is_long and bool(value[:1] == layout.FORMAT_VERSION)

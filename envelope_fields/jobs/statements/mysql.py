@@ -6,7 +6,7 @@ from typing import Any
 
 from envelope_fields.jobs.job import Change, Key
 from envelope_fields.jobs.statements import Statements
-from envelope_fields.jobs.statements.packed import Packed
+from envelope_fields.jobs.statements.parts import Same
 
 _BATCH = "envelope_fields_batch"  # no table of the project is called so
 
@@ -17,48 +17,28 @@ class MySQL(Statements):
     _SAME = "<=>"
     _BATCH = _BATCH
     _NUMBER = f"{_BATCH}.nth"
-    _MARK_OF_RUN = "_binary %s"
+    _MARK_OF_BYTES = "_binary %s"
     _waiting = ""
-    _mark_of_bytes = "_binary %s"
 
-    def _swap(self, changes: Sequence[Change], *, replaces_payload: bool) -> int:
-        new = self._new_values(changes)
-        if not replaces_payload:
-            payload = f"SUBSTR({self.value}, {self.head_bytes + 1})"
-            new = new._replace(sql=f"CONCAT({new.sql}, {payload})")
-        return self._swapped(changes, new, f"SUBSTR({self.value}, 1, {self.head_bytes})")
-
-    def swap_values(self, changes: Sequence[Change]) -> int:
-        return self._swapped(changes, self._new_values(changes), self.value)
-
-    def write_values(self, changes: Sequence[Change]) -> int:
-        return self._updated(changes, self._new_values(changes), Packed("TRUE", [], {}))
-
-    def swap_made(self, changes: Sequence[Change], compared: Sequence[str]) -> int:
-        same = self._unchanged(changes, compared, self.table)
-        return self._updated(changes, self._new_values(changes), same)
-
-    def _new_values(self, changes: Sequence[Change]) -> Packed:
-        return self._packed("new", [change.new for change in changes])
-
-    def _swapped(self, changes: Sequence[Change], new: Packed, same: str) -> int:
-        """Write new values where SQL gives the same as the head of the change."""
-        head = self._packed("head", [change.head for change in changes])
-        # What is longer, CONCAT cuts to NULL, and says so in strict mode alone.
-        fits = f"{same} = {head.sql} AND LENGTH({self.value}) <= @@max_allowed_packet"
-        return self._updated(changes, new, head._replace(sql=fits))
-
-    def _updated(self, changes: Sequence[Change], new: Packed, where: Packed) -> int:
-        """Join the rows of a batch, and write their new values where a condition holds."""
+    def _update(
+        self, changes: Sequence[Change], same: Sequence[Same], *, keeps_payload: bool = False
+    ) -> int:
+        new = self._packed("new", [change.new for change in changes])
+        where = self._unchanged(same, self.table)
+        value, condition = new.sql, where.sql
+        if keeps_payload:
+            value = f"CONCAT({value}, SUBSTR({self.value}, {self.head_bytes + 1}))"
+            # What is longer, CONCAT cuts to NULL, and says so in strict mode alone.
+            condition += f" AND LENGTH({self.value}) <= @@max_allowed_packet"
         columns = {"nth": range(1, len(changes) + 1), **new.columns, **where.columns}
         numbers = zip(*columns.values(), strict=True)
         items = [(*change.key, *each) for change, each in zip(changes, numbers, strict=True)]
-        rows = [", ".join(map(self._written_out, row)) for row in items]
+        rows = [", ".join(map(_written_out, row)) for row in items]
         params = [item for row in items for item in row if not _is_number(item)]
         extra = ", ".join(f"0 AS {name}" for name in columns)
         # This SELECT finds nothing. It lends the columns of the batch the types of the keys, and
         # their collations, without which texts would not compare.
-        types = f"SELECT {self.aliased_keys}, {extra} FROM {self.table} WHERE FALSE"
+        types = f"SELECT {self._aliased_keys}, {extra} FROM {self.table} WHERE FALSE"
         batch = f"{types} UNION ALL {self._listed(rows, params)}"
         # The batch comes first: a table that is scanned would have all its rows locked.
         joined = " AND ".join(
@@ -66,11 +46,9 @@ class MySQL(Statements):
         )
         swap = (
             f"UPDATE ({batch}) AS {_BATCH} STRAIGHT_JOIN {self.table} ON {joined} "
-            f"SET {self.value} = {new.sql} WHERE {where.sql}"
+            f"SET {self.value} = {value} WHERE {condition}"
         )
-        with self.connection.cursor() as cursor:
-            cursor.execute(self._impatiently(swap), [*params, *new.params, *where.params])
-            return int(cursor.rowcount)
+        return self._execute(swap, [*params, *new.params, *where.params])
 
     def _listed(self, rows: Sequence[str], params: Sequence[Any]) -> str:
         """Return the query of some rows, each with what is selected."""
@@ -118,15 +96,13 @@ class MySQL(Statements):
     def _operands(self, key: Key) -> list[Any]:
         return [item for length in range(1, len(key) + 1) for item in key[:length]]
 
-    @staticmethod
-    def _mark(item: Any) -> str:
-        return "_binary %s" if isinstance(item, bytes) else "%s"
-
-    @classmethod
-    def _written_out(cls, item: Any) -> str:
-        """Return a number as SQL, and the mark of what is none: a driver takes long for each."""
-        return ("NULL" if item is None else str(item)) if _is_number(item) else cls._mark(item)
-
 
 def _is_number(item: Any) -> bool:
     return item is None or type(item) is int
+
+
+def _written_out(item: Any) -> str:
+    """Return a number as SQL, and the mark of what is none: a driver takes long for each."""
+    if _is_number(item):
+        return "NULL" if item is None else str(item)
+    return "_binary %s" if isinstance(item, bytes) else "%s"

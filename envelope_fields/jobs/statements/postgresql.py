@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from itertools import accumulate
 from types import MappingProxyType
 from typing import Any
 
+from envelope_fields.census.indexes import ColumnNotThere
 from envelope_fields.jobs.job import Change, Key
 from envelope_fields.jobs.statements import Statements
+from envelope_fields.jobs.statements.parts import Same
 
 # Of others the driver makes what goes back as something else: an address, or bytes.
 _KNOWN_IN_BINARY = frozenset(
@@ -31,108 +32,43 @@ _ALIKE_IN_BINARY = frozenset(
 class PostgreSQL(Statements):
     """Keys travel as arrays of their columns' types, heads as one run of bytes."""
 
+    # What = compares would be hashed with the keys, for all rows between the bounds.
     _SAME = "IS NOT DISTINCT FROM"
     _NUMBER = "batch.nth::int"
-    _MARK_OF_RUN = "%s::bytea"
+    _MARK_OF_BYTES = "%s::bytea"
 
-    def _swap(self, changes: Sequence[Change], *, replaces_payload: bool) -> int:
-        rows = [change.key for change in changes]
-        keys = _arrays(rows)
-        heads = b"".join(change.head for change in changes)
-        if replaces_payload:
-            new, news = "batch.new", [[self._binary(change.new) for change in changes]]
-            unnested = self._unnested({"new": "bytea"})
-            params = [*keys, *news, self._binary(heads)]
-        else:
-            new = f"{self._nth('%s')} || substr(stored.{self.name}, {self.head_bytes + 1})"
-            unnested = self._unnested()
-            params = [self._binary(b"".join(change.new for change in changes)), *keys]
-            params.append(self._binary(heads))
-        where, bounds = self._within(self._stored_keys, rows)
-        with self._binary_cursor() as cursor:
-            cursor.execute(
-                f"UPDATE {self.table} AS stored SET {self.name} = {new} FROM {unnested} "
-                f"WHERE {self._joined()} "
-                # Without IS TRUE it is hashed with the keys, for all rows between the bounds.
-                f"AND (substr(stored.{self.name}, 1, {self.head_bytes}) "
-                f"= {self._nth('%s')}) IS TRUE "
-                f"AND {where}",
-                [*params, *bounds],
-            )
-            return int(cursor.rowcount)
-
-    def swap_values(self, changes: Sequence[Change]) -> int:
-        rows = [change.key for change in changes]
-        old = [self._binary(change.head) for change in changes]
-        new = [self._binary(change.new) for change in changes]
-        where, bounds = self._within(self._stored_keys, rows)
-        with self._binary_cursor() as cursor:
-            cursor.execute(
-                f"UPDATE {self.table} AS stored SET {self.name} = batch.new "
-                f"FROM {self._unnested({'new': 'bytea', 'old': 'bytea'})} "
-                f"WHERE {self._joined()} AND (stored.{self.name} = batch.old) IS TRUE AND {where}",
-                [*_arrays(rows), new, old, *bounds],
-            )
-            return int(cursor.rowcount)
-
-    def write_values(self, changes: Sequence[Change]) -> int:
-        # All values as one run of bytes, out of which each row's are cut: an array of bytes travels
-        # as text, with each of them escaped.
-        rows, news = [change.key for change in changes], [change.new for change in changes]
-        sizes = list(map(len, news))
-        starts = [1, *(start + 1 for start in accumulate(sizes[:-1]))]
-        where, bounds = self._within(self._stored_keys, rows)
-        with self._binary_cursor() as cursor:
-            cursor.execute(
-                f"UPDATE {self.table} AS stored "
-                f"SET {self.name} = substr(%s::bytea, batch.starts, batch.size) "
-                f"FROM {self._unnested({'starts': 'int', 'size': 'int'})} "
-                f"WHERE {self._joined()} AND {where}",
-                [
-                    self._binary(b"".join(news)),
-                    *_arrays(rows), _array(starts), _array(sizes), *bounds,
-                ],
-            )  # fmt: skip
-            return int(cursor.rowcount)
-
-    def clear(self, names: Sequence[str], keys: Sequence[Key]) -> int:
-        where, params = self._among(keys)
-        cleared = ", ".join(f"{self._quoted(name)} = NULL" for name in names)
-        with self._binary_cursor() as cursor:
-            cursor.execute(f"UPDATE {self.table} SET {cleared} WHERE {where}", params)
-            return int(cursor.rowcount)
+    def _update(
+        self, changes: Sequence[Change], same: Sequence[Same], *, keeps_payload: bool = False
+    ) -> int:
+        keys = [change.key for change in changes]
+        new = self._packed("new", [change.new for change in changes])
+        unchanged = self._unchanged(same, "stored")
+        payload = f" || substr(stored.{self.name}, {self.head_bytes + 1})" if keeps_payload else ""
+        columns = {**new.columns, **unchanged.columns}
+        where, bounds = self._within(self._stored_keys, keys)
+        return self._execute(
+            f"UPDATE {self.table} AS stored SET {self.name} = {new.sql}{payload} "
+            f"FROM {self._unnested(dict.fromkeys(columns, 'int'))} "
+            f"WHERE {self._joined()} AND {unchanged.sql} AND {where}",
+            [
+                *map(self._binary, new.params),
+                *_arrays(keys), *map(_array, columns.values()),
+                *map(self._binary, unchanged.params), *bounds,
+            ],
+        )  # fmt: skip
 
     def _size_of(self, name: str | None) -> str:
         if name is None:
             return super()._size_of(None)
-        is_text = self._column_types[name] in ("text", "character varying", "bytea")
+        is_text = self._type(name) in ("text", "character varying", "bytea")
         return f"coalesce(octet_length({self._column(name)}{'' if is_text else '::text'}), 0)"
 
     def _fetch_columns(
         self, sql: str, params: Sequence[Any], names: Sequence[str]
     ) -> list[tuple[Any, ...]]:
         # Django has the others made what it knows of what comes as text.
-        types = {*self._types, *(self._column_types[name] for name in names)}
+        types = {*self._types, *map(self._type, names)}
         return self._answer(sql, params, int(_ALIKE_IN_BINARY.issuperset(types)))
-
-    def swap_made(self, changes: Sequence[Change], compared: Sequence[str]) -> int:
-        rows = [change.key for change in changes]
-        new = self._packed("new", [change.new for change in changes])
-        same = self._unchanged(changes, compared, "stored")
-        extra = {**new.columns, **same.columns}
-        where, bounds = self._within(self._stored_keys, rows)
-        with self._binary_cursor() as cursor:
-            cursor.execute(
-                f"UPDATE {self.table} AS stored SET {self.name} = {new.sql} "
-                f"FROM {self._unnested(dict.fromkeys(extra, 'int'))} "
-                f"WHERE {self._joined()} AND {same.sql} AND {where}",
-                [
-                    *map(self._binary, new.params),
-                    *_arrays(rows), *map(_array, extra.values()),
-                    *map(self._binary, same.params), *bounds,
-                ],
-            )  # fmt: skip
-            return int(cursor.rowcount)
 
     def limit_waiting(self, lock_seconds: float, seconds: float) -> None:
         self._fetch(
@@ -156,7 +92,7 @@ class PostgreSQL(Statements):
         )
         return (
             f"SELECT {', '.join(self.aliases)}, head, size FROM ("
-            f"SELECT {self.aliased_keys}, "
+            f"SELECT {self._aliased_keys}, "
             f"substr({self.value}, 1, {self.head_bytes}) AS head, length({self.value}) AS size "
             f"FROM {self.table} WHERE {where} AND {self.value} IS NOT NULL "
             f"ORDER BY {self.key_list} OFFSET 0) AS heads "
@@ -205,7 +141,16 @@ class PostgreSQL(Statements):
         With -1 for what a declaration has in brackets, `character` is not one character.
         """
         names = [str(field.column) for field in self.column.model._meta.pk_fields]
-        return [self._column_types[name] for name in names]
+        return list(map(self._type, names))
+
+    def _type(self, name: str) -> str:
+        """Return the type of a column, or raise `ColumnNotThere` where the table lacks it."""
+        if name not in self._column_types:
+            raise ColumnNotThere(
+                f"{self.column.location}: its table has no column {name!r} in the database "
+                f"{self.column.database!r}. Is it migrated with `python manage.py migrate`?"
+            )
+        return self._column_types[name]
 
     @cached_property
     def _column_types(self) -> dict[str, str]:
@@ -224,6 +169,11 @@ class PostgreSQL(Statements):
 
     def _fetch(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
         return self._answer(sql, params, self._format)
+
+    def _execute(self, sql: str, params: Sequence[Any]) -> int:
+        with self._binary_cursor() as cursor:
+            cursor.execute(sql, params)
+            return int(cursor.rowcount)
 
     def _answer(self, sql: str, params: Sequence[Any], answers: int) -> list[tuple[Any, ...]]:
         with self._binary_cursor(answers) as cursor:
@@ -246,11 +196,6 @@ class PostgreSQL(Statements):
         with connection.wrap_database_errors, cursor_class(connection.connection) as cursor:
             cursor.format = answers
             yield cursor
-
-    def _nth(self, heads: str) -> str:
-        """Cut the head of a row out of all of them."""
-        size = self.head_bytes
-        return f"substr({heads}::bytea, ((batch.nth - 1) * {size} + 1)::int, {size})"
 
     def _binary(self, value: bytes) -> Any:
         connection: Any = self.connection

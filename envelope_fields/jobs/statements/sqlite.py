@@ -7,23 +7,27 @@ from typing import Any
 
 from envelope_fields.jobs.job import Change, Key
 from envelope_fields.jobs.statements import Statements
+from envelope_fields.jobs.statements.parts import Same
 
 
 class SQLite(Statements):
     """SQLite locks no rows, and waits as long as its connection says (`timeout` in OPTIONS)."""
 
-    def _swap(self, changes: Sequence[Change], *, replaces_payload: bool) -> int:
-        new = (
-            "%s"
-            if replaces_payload
-            else self._joined(f"substr({self.value}, {self.head_bytes + 1})")
-        )
-        where = " AND ".join(f"{key} = %s" for key in self.keys)
+    def _update(
+        self, changes: Sequence[Change], same: Sequence[Same], *, keeps_payload: bool = False
+    ) -> int:
+        payload = f"substr({self.value}, {self.head_bytes + 1})"
+        new = self._joined(payload) if keeps_payload else "%s"
+        conditions = [f"{key} = %s" for key in self.keys]
+        conditions += [self._same(each, self.table, "%s", "%s") for each in same]
+        columns: list[Sequence[Any]] = [[change.new for change in changes]]
+        columns += zip(*(change.key for change in changes), strict=True)
+        for each in same:
+            columns += [each.are_heads, each.values] if each.is_mixed else [each.values]
         with self.connection.cursor() as cursor:
             cursor.executemany(
-                f"UPDATE {self.table} SET {self.name} = {new} "
-                f"WHERE {where} AND substr({self.value}, 1, {self.head_bytes}) = %s",
-                [(change.new, *change.key, change.head) for change in changes],
+                f"UPDATE {self.table} SET {self.name} = {new} WHERE {' AND '.join(conditions)}",
+                list(zip(*columns, strict=True)),
             )
             return int(cursor.rowcount)
 

@@ -21,6 +21,8 @@ from django.db import connections
 
 from envelope_fields.jobs.workers import RotationWorker
 
+WORKERS_OF_A_PROCESSOR = 4  # they wait for databases, too
+
 
 class ProcessWorker(RotationWorker):
     """Runs `manage.py rewrap --run ID` beside the web server, and outlives the request.
@@ -33,6 +35,7 @@ class ProcessWorker(RotationWorker):
     """
 
     def __init__(self, workers: int = 1) -> None:
+        refuse_workers(workers)  # nothing reads what the command would say of it
         self._workers = workers
 
     def begin(self, run_id: UUID) -> None:
@@ -52,6 +55,17 @@ class ProcessWorker(RotationWorker):
             start_new_session=True,
         )
         threading.Thread(target=process.wait, daemon=True).start()  # so that it leaves no zombie
+
+
+def refuse_workers(workers: object) -> None:
+    """Raise `ValueError` unless so many processes may share the work on this machine."""
+    most = WORKERS_OF_A_PROCESSOR * (os.cpu_count() or 1)
+    if not (isinstance(workers, int) and 1 <= workers <= most):
+        raise ValueError(
+            f"workers must be a number from 1 to {most}, {WORKERS_OF_A_PROCESSOR} for each "
+            f"processor of this machine, not {workers!r}: each is a process with a connection to "
+            "each database"
+        )
 
 
 def pool(workers: int) -> ProcessPoolExecutor:

@@ -9,7 +9,7 @@ from django.db import connections
 from envelope_fields.census import CensusRow, NotCounted, census, not_counted, representation
 from envelope_fields.census.text_copies import TextCopies, text_copies
 from envelope_fields.census.versions import KeyVersion, key_versions, of_key as versions_of
-from envelope_fields.keyring.further_wraps import further_wraps_of
+from envelope_fields.keyring.rows import further_wraps_of
 from envelope_fields.lifecycle.keys import named_key
 from envelope_fields.management import EnvelopeCommand
 from envelope_fields.models import KeyState
@@ -32,7 +32,7 @@ class Command(EnvelopeCommand):
         )
         super().add_arguments(parser)
 
-    def perform(self, *, json: bool = False, **options: Any) -> None:
+    def perform(self, **options: Any) -> None:
         database, key = options["database"], options["key"]
         of_key = None if key is None else named_key(key)
         rows = census(of_key, database=database)
@@ -41,7 +41,7 @@ class Command(EnvelopeCommand):
         copies = _copies_of(versions, database) if options["text"] else None
         found = representation.totals(rows, versions)
         further = further_wraps_of([each.version_id for each in versions])
-        if json:
+        if self.json:
             content = representation.census_content(rows, found, doubts, further)
             if copies is not None:
                 content["text"] = [representation.copies_content(*each) for each in copies]
@@ -133,29 +133,18 @@ def _advice(rows: Sequence[CensusRow]) -> list[str]:
     legacy = sum(row.values for row in unnamed if row.format)
     plain = sum(row.values for row in unnamed if row.version_id is None) - legacy
     unknown = sum(row.values for row in unnamed) - plain - legacy
-    advice = []
-    if unknown:
-        advice.append(
-            f"Values under key versions whose rows are missing: {unknown:,}. They cannot be read "
-            "until those rows are restored from a backup of the keys."
-        )
-    if legacy:
-        advice.append(
-            f"Values in the format of another package: {legacy:,}. `convert_field` brings them "
-            "into envelopes."
-        )
-    if plain:
-        advice.append(
-            f"Values that are not envelopes: {plain:,}. They cannot be read; they were stored "
-            "before the field was encrypted, or damaged."
-        )
     history = sum(row.history for row in rows)
-    if history:
-        advice.append(
-            f"Values that are in the history of their tables alone: {history:,}. No rotation moves "
-            "these; DELETE HISTORY FROM the table removes them."
-        )
-    return advice
+    advice = {
+        "Values under key versions whose rows are missing: {:,}. They cannot be read until those "
+        "rows are restored from a backup of the keys.": unknown,
+        "Values in the format of another package: {:,}. `convert_field` brings them into "
+        "envelopes.": legacy,
+        "Values that are not envelopes: {:,}. They cannot be read; they were stored before the "
+        "field was encrypted, or damaged.": plain,
+        "Values that are in the history of their tables alone: {:,}. No rotation moves these; "
+        "DELETE HISTORY FROM the table removes them.": history,
+    }
+    return [text.format(values) for text, values in advice.items() if values]
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

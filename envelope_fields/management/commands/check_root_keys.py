@@ -1,5 +1,6 @@
 """`manage.py check_root_keys`, for probes of readiness."""
 
+from dataclasses import asdict
 from typing import Any
 
 from django.core.management import CommandError, CommandParser
@@ -24,23 +25,11 @@ class Command(EnvelopeCommand):
         )
         super().add_arguments(parser)
 
-    def perform(self, *, json: bool = False, one_is_enough: bool = False, **options: Any) -> None:
+    def perform(self, *, one_is_enough: bool = False, **options: Any) -> None:
         checks = check_root_keys()
-        if json:
-            self.write_json(
-                [
-                    {
-                        "root_key": each.root_key,
-                        "readiness": each.readiness,
-                        "message": each.message,
-                    }
-                    for each in checks
-                ]
-            )
-        else:
-            for each in checks:
-                detail = f": {each.message}" if each.message else ""
-                self.stdout.write(f"{each.root_key}: {each.readiness}{detail}")
+        lines = [f"{each.root_key}: {each.readiness}: {each.message}" for each in checks]
+        text = "\n".join(line.removesuffix(": ") for line in lines)
+        self.say(lambda: list(map(asdict, checks)), text)
         failed = [each.root_key for each in checks if not each.is_ready]
         refuses = any(each.readiness == Readiness.REFUSED for each in checks)
         is_enough = one_is_enough and len(failed) < len(checks) and not refuses

@@ -2,15 +2,15 @@
 
 from typing import Any
 
-from django.core.management import CommandParser
+from django.core.management import CommandError, CommandParser
 
-from envelope_fields import conversion
-from envelope_fields.conversion import Standing, orphans
-from envelope_fields.conversion.phases import remaining_text
+from envelope_fields.conversion import phases
+from envelope_fields.conversion.column_phases import moving_fields
+from envelope_fields.conversion.phases import Standing, remaining_text
 from envelope_fields.conversion.representation import move_content, standing_content
 from envelope_fields.lifecycle.representation import as_utc
 from envelope_fields.management import EnvelopeCommand
-from envelope_fields.management.column_moves import move_line
+from envelope_fields.management.terminal import move_line
 
 
 class Command(EnvelopeCommand):
@@ -23,22 +23,18 @@ class Command(EnvelopeCommand):
         add("--forget", metavar="LABEL", help="drop what is known of one whose field is gone")
         super().add_arguments(parser)
 
-    def perform(self, *, json: bool = False, **options: Any) -> None:
+    def perform(self, **options: Any) -> None:
         if options["rename"]:
-            old, _, new = options["rename"].partition("=")
-            orphans.rename(old, new)
+            old, mark, new = options["rename"].partition("=")
+            if not mark:
+                raise CommandError(f"--rename takes OLD=NEW, not {old!r}.")
+            phases.rename(old, new)
         if options["forget"]:
-            orphans.forget(options["forget"])
-        self._show(json=json)
-
-    def _show(self, *, json: bool) -> None:
-        moving, found = conversion.moving_fields(), conversion.standings()
-        if json:
-            self.write_json([*map(move_content, moving), *map(standing_content, found)])
-        elif not moving and not found:
-            self.stdout.write("No field is converted.")
-        else:
-            self.stdout.write("\n".join([*map(move_line, moving), *map(_line, found)]))
+            phases.forget(options["forget"])
+        moved = list(map(move_content, moving_fields()))
+        found = phases.standings()
+        text = "\n".join([*map(move_line, moved), *map(_line, found)]) or "No field is converted."
+        self.say(lambda: [*moved, *map(standing_content, found)], text)
 
 
 def _line(found: Standing) -> str:

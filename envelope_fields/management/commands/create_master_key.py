@@ -29,15 +29,12 @@ class Command(EnvelopeCommand):
         )
         super().add_arguments(parser)
 
-    def perform(self, *, alias: str, json: bool = False, **options: Any) -> None:
+    def perform(self, *, alias: str, **options: Any) -> None:
         key = create_master_key(
             alias,
             description=options["description"],
             rotation_period=options["rotation_period"],
             application_use=not options["no_application_use"],
         )
-        if json:
-            self.write_json(key_content_with_versions(key))
-        else:
-            current = current_text(key.current_version)
-            self.stdout.write(f"Made the master key {key.alias!r}. {current}")
+        text = f"Made the master key {key.alias!r}. {current_text(key.current_version)}"
+        self.say(lambda: key_content_with_versions(key), text)

@@ -12,5 +12,5 @@ class Command(ManyKeysCommand):
         "still under is not destroyed, and reported with exit code 1."
     )
 
-    def perform(self, *, json: bool = False, **options: Any) -> None:
-        self.report_each(destroy_due_keys(), "destroyed", "{name} is destroyed.", json=json)
+    def perform(self, **options: Any) -> None:
+        self.report_each(destroy_due_keys(), "destroyed", "{name} is destroyed.")

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management import CommandParser
 
-from envelope_fields.conversion import declaration, migration_files, model_lines
+from envelope_fields.conversion import declaration, migration_files
 from envelope_fields.conversion.declaration import Move
 from envelope_fields.management import EnvelopeCommand
 
@@ -23,23 +23,21 @@ class Command(EnvelopeCommand):
         parser.add_argument("--write", action="store_true", help="write the migrations to files")
         super().add_arguments(parser)
 
-    def perform(self, *, field: str, write: bool, json: bool, **options: Any) -> None:
+    def perform(self, *, field: str, write: bool, **options: Any) -> None:
         move = declaration.moved(field)
         written = migration_files.migrations(move)
         paths = migration_files.write(written) if write else []
-        if json:
-            self.write_json(
-                {
-                    "model": model_lines.source_file(move),
-                    "lines": model_lines.model_lines(move),
-                    "imports": model_lines.imports(move),
-                    "migrations": {each.filename: each.as_string() for each in written},
-                    "written": list(map(str, paths)),
-                    "notes": move.notes,
-                }
-            )
+        content = {
+            "model": declaration.source_file(move),
+            "lines": declaration.model_lines(move),
+            "imports": declaration.imports(move),
+            "migrations": {each.filename: each.as_string() for each in written},
+            "written": list(map(str, paths)),
+            "notes": move.notes,
+        }
+        self.say(lambda: content, _as_text(move))
+        if self.json:
             return
-        self.stdout.write(_as_text(move))
         for each in [] if write else written:
             self.stdout.write(f"\n# {each.path}\n\n{each.as_string()}")
         for path in paths:
@@ -49,14 +47,7 @@ class Command(EnvelopeCommand):
 
 def _as_text(move: Move) -> str:
     heading = _HEADING.format(
-        file=model_lines.source_file(move), model=move.field.model.__name__, name=move.field.name
+        file=declaration.source_file(move), model=move.field.model.__name__, name=move.field.name
     )
-    return "\n\n".join(
-        [
-            heading,
-            model_lines.model_lines(move),
-            "# with the import:",
-            model_lines.imports(move),
-            "",
-        ]
-    )
+    lines, imports = declaration.model_lines(move), declaration.imports(move)
+    return "\n\n".join([heading, lines, "# with the import:", imports, ""])

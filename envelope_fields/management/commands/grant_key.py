@@ -29,30 +29,28 @@ class Command(GrantCommand):
             help="what they may do; may be given several times",
         )
         parser.add_argument(
-            "--context", default="", help="only for values of this app.model or app.model.field"
+            "--context", help="only for values of this app.model or app.model.field"
         )
         parser.add_argument(
             "--expires", metavar="TIME", help="when it ends, such as 2030-12-31T18:00"
         )
         super().add_arguments(parser)
 
-    def perform(self, *, json: bool = False, **options: Any) -> None:
+    def perform(self, **options: Any) -> None:
         end = options["expires"] and _time(options["expires"])
         made = grant(
             named_key(options["key"]),
             self.grantee(**options),
             options["actions"],
-            context=options["context"],
+            context=options["context"] or "",
             expires_at=end or None,
         )
         (listed,) = grantees.described([made])
-        if json:
-            self.write_json(grantees.grant_content(listed))
-            return
         who = f"The {'user' if options['group'] is None else 'group'} {listed.name!r}"
         where = f" in the context {made.context}" if made.context else ""
         what = f"may {', '.join(made.actions)} with {str(made.master_key)!r}{where}"
-        self.stdout.write(f"Grant {made.pk}: {who} {what}{self.until(made.expires_at)}.")
+        text = f"Grant {made.pk}: {who} {what}{self.until(made.expires_at)}."
+        self.say(lambda: grantees.grant_content(listed), text)
 
 
 def _time(text: str) -> datetime:

@@ -17,15 +17,11 @@ class Command(GrantCommand):
         self.add_grantee(parser, required=False)
         super().add_arguments(parser)
 
-    def perform(self, *, key: str | None = None, json: bool = False, **options: Any) -> None:
+    def perform(self, *, key: str | None = None, **options: Any) -> None:
         of_key = None if key is None else named_key(key)
         found = list_grants(of_key, self.grantee(**options))
-        if json:
-            self.write_json([grantees.grant_content(listed) for listed in found])
-        elif not found:
-            self.stdout.write("There are no grants.")
-        else:
-            self.stdout.write("\n".join(map(_text, found)))
+        text = "\n".join(map(_text, found)) or "There are no grants."
+        self.say(lambda: list(map(grantees.grant_content, found)), text)
 
 
 def _text(listed: ListedGrant) -> str:

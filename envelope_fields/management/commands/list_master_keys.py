@@ -24,11 +24,11 @@ class Command(EnvelopeCommand):
         parser.add_argument("--state", choices=KeyState.values, help="only those in this state")
         super().add_arguments(parser)
 
-    def perform(self, *, state: str | None = None, json: bool = False, **options: Any) -> None:
+    def perform(self, *, state: str | None = None, **options: Any) -> None:
         keys = MasterKey.objects.using(configuration().database).order_by("alias", "pk")
         if state is not None:
             keys = keys.filter(state=state)
-        if json:
+        if self.json:
             by_number = MasterKeyVersion.objects.using(keys.db).order_by("number")
             listed: list[Any] = list(
                 keys.prefetch_related(Prefetch("versions", by_number, "by_number"))
@@ -51,5 +51,5 @@ def _line(key: Any) -> str:
     due = f", deletion {key.deletion_at:%Y-%m-%d}" if key.deletion_at else ""
     serves = "" if key.serves_fields else ", serves no fields"
     unopened = f", {key.unopened} of them {NOT_OPENED}" if key.unopened else ""
-    newest = f"newest of {key.newest:%Y-%m-%d}"
+    newest = f"newest of {key.newest:%Y-%m-%d}" if key.newest else "whose rows are gone"
     return f"{key}  {key.state}  {versions}, {newest}{unopened}{due}{serves}"

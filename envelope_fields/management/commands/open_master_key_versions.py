@@ -12,5 +12,5 @@ class Command(ManyKeysCommand):
         "key becomes current. One that cannot be opened here is reported with exit code 1."
     )
 
-    def perform(self, *, json: bool = False, **options: Any) -> None:
-        self.report_each(open_master_key_versions(), "opened", "{name} is opened.", json=json)
+    def perform(self, **options: Any) -> None:
+        self.report_each(open_master_key_versions(), "opened", "{name} is opened.")

@@ -21,15 +21,11 @@ class Command(EnvelopeCommand):
         )
         super().add_arguments(parser)
 
-    def perform(
-        self, *, grant: int, override: str | None = None, json: bool = False, **options: Any
-    ) -> None:
+    def perform(self, *, grant: int, override: str | None = None, **options: Any) -> None:
         row = grantees.stored_grants().filter(pk=grant).first()
         if row is None:
             raise CommandError(f"There is no grant {grant}. `list_grants` lists them.")
         (listed,) = grantees.described([row])
         revoke(row, override=override)
-        if json:
-            self.write_json(grantees.grant_content(listed))
-        else:
-            self.stdout.write(f"Revoked grant {grant} on {str(row.master_key)!r}.")
+        text = f"Revoked grant {grant} on {str(row.master_key)!r}."
+        self.say(lambda: grantees.grant_content(listed), text)

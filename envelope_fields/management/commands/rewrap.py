@@ -1,8 +1,7 @@
 """`manage.py rewrap`: moves stored values to the current versions of their keys."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -12,22 +11,15 @@ from django.db import connections
 from envelope_fields import rotation
 from envelope_fields.jobs import representation
 from envelope_fields.jobs.runs import active_runs, keys_of
-from envelope_fields.jobs.tasks import work_in_processes
 from envelope_fields.lifecycle.keys import named_key
 from envelope_fields.management import run_id, terminal
-from envelope_fields.management.limits import (
-    LimitedCommand,
-    add_limits,
-    add_workers,
-    given_limits,
-    given_workers,
-)
+from envelope_fields.management.runs import RunsCommand
 from envelope_fields.models import KeyState, MasterKey, RotationKind, RotationRun
-from envelope_fields.rotation import Limits, runs, scope
-from envelope_fields.rotation.scope import PlainValues, plain_values
+from envelope_fields.rotation import Forecast, Limits, runs, scope
+from envelope_fields.rotation.scope import PlainValues, UnknownValues, plain_values
 
 
-class Command(LimitedCommand):
+class Command(RunsCommand):
     help = (
         "Move stored values to the current versions of their master keys, while the application "
         "goes on. It can be stopped at any time (also killed) and run again: what is left to do is "
@@ -47,46 +39,33 @@ class Command(LimitedCommand):
             help="values under this version of the key alone; can be given again")  # fmt: skip
         add("--run", metavar="ID", help="work on this run, which was started elsewhere or paused")
         add("--dry-run", action="store_true", help="only say what would be done, and how long")
-        add_workers(parser)
-        add_limits(parser, rate="rows a second, of all workers here")
+        self.add_workers_and_limits(parser)
         super().add_arguments(parser)
 
     def perform(self, **options: Any) -> None:
-        self._workers = given_workers(options)
         if options["key_version"] and not options["key"]:
             raise CommandError("--key-version needs --key: numbers are those of one key.")
         self._options = options
         self._unusable: list[MasterKey] = []
-        try:
-            if options["dry_run"]:
-                self._foretell()
-            else:
-                self._move()
-        except ValueError as error:  # of `Limits`
-            raise CommandError(f"{error}.") from error
+        if options["dry_run"]:
+            self._foretell()
+        else:
+            self._move()
 
     def _foretell(self) -> None:
         found = {key: rotation.forecast(key, **self._asked_for()) for key in self._keys()}
-        plain, workers = self._plain(), self._workers
-        if self._options["json"]:
-            content = [
-                {"key": representation.key_content(key), **asdict(each)}
-                for key, forecasts in found.items()
-                for each in forecasts
-            ]
-            self.write_json([*content, *_plain_content(plain)])
-        else:
-            lines = [*terminal.plain_as_text(plain), terminal.forecasts_as_text(found, workers)]
-            self.stdout.write("\n".join(lines))
+        plain = self._plain()
+        lines = [*terminal.plain_as_text(plain), terminal.forecasts_as_text(found, self.workers)]
+        self.say(lambda: [*_forecast_content(found), *_plain_content(plain)], "\n".join(lines))
 
     def _move(self) -> None:
         done = []
         for begun in self._runs():
-            done.append(self._work(begun))
-            if not self._options["json"]:
+            done.append(self.work(begun))
+            if not self.json:
                 self.stdout.write(terminal.run_as_text(done[-1]))
         plain = self._plain()
-        if self._options["json"]:
+        if self.json:
             contents = list(map(representation.content_with_failures, done))
             self.write_json([*contents, *_plain_content(plain)])
         elif not done and not plain:
@@ -95,7 +74,7 @@ class Command(LimitedCommand):
 
     def _runs(self) -> Iterator[RotationRun]:
         if self._options["run"]:
-            yield self._limited(rotation.find_run(run_id(self._options["run"])))
+            yield self.limited(rotation.find_run(run_id(self._options["run"])))
             return
         free: list[MasterKey] = []
         under_way: dict[UUID, RotationRun] = {}
@@ -108,15 +87,13 @@ class Command(LimitedCommand):
             else:
                 raise rotation.RotationUnderWay(key, found)
         # One that was killed is still there; to go on with it is what is wanted.
-        yield from map(self._limited, under_way.values())
+        yield from map(self.limited, under_way.values())
         usable = [key for key in free if key.state == KeyState.ENABLED]
         if len(usable) < len(free) == 1:
             usable = free  # to start it says what is wrong
         self._unusable = [key for key in free if key not in usable]
         if usable:
-            yield rotation.start(
-                usable, limits=Limits(**given_limits(self._options)), **self._asked_for()
-            )
+            yield rotation.start(usable, limits=Limits(**self.limits), **self._asked_for())
 
     def _keys(self) -> list[MasterKey]:
         asked = self._options
@@ -139,20 +116,6 @@ class Command(LimitedCommand):
     def _kind(self) -> RotationKind:
         return RotationKind.RE_ENCRYPT if self._options["re_encrypt"] else RotationKind.REWRAP
 
-    def _limited(self, run: RotationRun) -> RotationRun:
-        """Have a run that is there go on within the limits that are asked for now."""
-        given = given_limits(self._options)
-        return rotation.limit(run, Limits(**{**run.limits, **given})) if given else run
-
-    def _work(self, begun: RotationRun) -> RotationRun:
-        title, work = representation.run_title(begun), partial(self._work_on, begun)
-        return terminal.watched(begun, work, title, json=self._options["json"])
-
-    def _work_on(self, begun: RotationRun, look: terminal.Look) -> RotationRun:
-        if self._workers == 1:
-            return rotation.run(begun, watch=lambda result: look(begun))
-        return work_in_processes(runs.resumed(begun), self._workers, look)
-
     def _plain(self) -> list[PlainValues]:
         """Count what no run moves, in the fields that are asked for."""
         asked = self._options
@@ -170,7 +133,17 @@ class Command(LimitedCommand):
             raise CommandError("\n".join(problems))
 
 
+def _forecast_content(found: Mapping[MasterKey, Sequence[Forecast]]) -> list[dict[str, Any]]:
+    return [
+        {"key": representation.key_content(key), **asdict(each)}
+        for key, forecasts in found.items()
+        for each in forecasts
+    ]
+
+
 def _plain_content(found: list[PlainValues]) -> list[dict[str, Any]]:
-    """Return what follows the runs; nothing where every value is an envelope."""
-    listed = list(map(asdict, found))
-    return [{"not_envelopes": listed}] if listed else []
+    """Return what follows the runs; nothing where every value is an envelope that is known."""
+    unknown = [asdict(each) for each in found if isinstance(each, UnknownValues)]
+    plain = [asdict(each) for each in found if not isinstance(each, UnknownValues)]
+    named = {"not_envelopes": plain, "unknown_versions": unknown}
+    return [{name: listed} for name, listed in named.items() if listed]

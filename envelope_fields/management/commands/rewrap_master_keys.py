@@ -8,7 +8,7 @@ from envelope_fields.conf import configuration
 from envelope_fields.lifecycle import rewrap_master_keys
 from envelope_fields.lifecycle.moving import Destination
 from envelope_fields.lifecycle.representation import row_content
-from envelope_fields.lifecycle.wraps import Row
+from envelope_fields.lifecycle.root_keys import Row
 from envelope_fields.management import ManyKeysCommand
 
 
@@ -26,12 +26,10 @@ class Command(ManyKeysCommand):
         parser.add_argument("--dry-run", action="store_true", help="only say what would be moved")
         super().add_arguments(parser)
 
-    def perform(
-        self, *, to: str | None = None, dry_run: bool = False, json: bool = False, **options: Any
-    ) -> None:
+    def perform(self, *, to: str | None = None, dry_run: bool = False, **options: Any) -> None:
         name = to or configuration().wrapping_root_key
         if dry_run:
-            self._say_what_waits(name, json=json)
+            self._say_what_waits(name)
             return
         done = rewrap_master_keys(name)
         text = (
@@ -43,24 +41,19 @@ class Command(ManyKeysCommand):
             "moved": list(map(_row_content, done.moved)),
             "remaining": done.remaining,
         }
-        self.report(listed, text, done.refused, json=json)
+        self.report(listed, text, done.refused)
 
-    def _say_what_waits(self, name: str, *, json: bool) -> None:
+    def _say_what_waits(self, name: str) -> None:
         destination = Destination(name)
         waiting = destination.waiting()
-        if not json:
-            self.stdout.write(f"To be moved to the root key {name!r}: {len(waiting):,}.")
-            return
-        listed = [
+        text = f"To be moved to the root key {name!r}: {len(waiting):,}."
+        listed = (
             {**_row_content(row), "to_root_keys": destination.root_keys_of(row)} for row in waiting
-        ]
-        self.write_json({"root_key": name, "to_move": listed})
+        )
+        self.say(lambda: {"root_key": name, "to_move": list(listed)}, text)
 
 
 def _row_content(row: Row) -> dict[str, Any]:
     """Return what names a version in a list, and what wraps it now."""
-    return {
-        **row_content(row),
-        "root_key": row.root_key,
-        "wrapping_key_id": row.wrapping_key_id,
-    }
+    wrap = {"root_key": row.root_key, "wrapping_key_id": row.wrapping_key_id}
+    return {**row_content(row), **wrap}

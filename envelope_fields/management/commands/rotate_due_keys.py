@@ -12,5 +12,5 @@ class Command(ManyKeysCommand):
         "a disabled one, is reported with exit code 1."
     )
 
-    def perform(self, *, json: bool = False, **options: Any) -> None:
-        self.report_each(rotate_due_keys(), "rotated", "Rotated to {row}.", json=json)
+    def perform(self, **options: Any) -> None:
+        self.report_each(rotate_due_keys(), "rotated", "Rotated to {row}.")

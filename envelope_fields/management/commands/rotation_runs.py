@@ -4,10 +4,9 @@ from datetime import timedelta
 from typing import Any
 
 from django.core.management import CommandParser
-from django.utils import timezone
 
-from envelope_fields import rotation
-from envelope_fields.jobs.representation import run_content, run_title
+from envelope_fields import databases, rotation
+from envelope_fields.jobs.representation import Progress, progress_of, run_contents, run_title
 from envelope_fields.jobs.runs import active_runs, all_runs
 from envelope_fields.management import EnvelopeCommand, run_id
 from envelope_fields.management.terminal import duration
@@ -30,18 +29,16 @@ class Command(EnvelopeCommand):
         parser.add_argument("--all", action="store_true", help="list those that are over, too")
         super().add_arguments(parser)
 
-    def perform(self, *, all: bool = False, json: bool = False, **options: Any) -> None:
+    def perform(self, *, all: bool = False, **options: Any) -> None:
         chosen = [
             act_on(run_id(options[act])) for act, act_on in _ACTS.items() if options[act]
         ] or list(all_runs() if all else active_runs())
-        if json:
-            self.write_json([run_content(run) for run in chosen])
-        else:
-            self.stdout.write("\n".join(map(_line, chosen)) or "No rotation is under way.")
+        lines = [] if self.json else map(_line, chosen, progress_of(chosen))
+        text = "\n".join(lines) or "No rotation is under way."
+        self.say(lambda: run_contents(chosen), text)
 
 
-def _line(run: RotationRun) -> str:
-    found = rotation.progress(run)
+def _line(run: RotationRun, found: Progress) -> str:
     line = (
         f"{run.pk}  {run_title(run)}  {run.kind}  {run.state}  "
         f"{found.total - found.remaining:,} of {found.total:,}"
@@ -56,4 +53,4 @@ def _line(run: RotationRun) -> str:
 
 
 def _is_silent(run: RotationRun) -> bool:
-    return run.heartbeat_at is not None and timezone.now() - run.heartbeat_at > _SILENT
+    return run.heartbeat_at is not None and databases.now() - run.heartbeat_at > _SILENT

@@ -20,9 +20,7 @@ class Command(OperationCommand):
             "--confirm", metavar="NAME", help="the key's name, instead of being asked for it"
         )
 
-    def perform(
-        self, *, key: str, json: bool = False, confirm: str | None = None, **options: Any
-    ) -> None:
+    def perform(self, *, key: str, confirm: str | None = None, **options: Any) -> None:
         row = named_row(key, options.get("key_version"))
         agreed = lifecycle.shred_confirmation(row)
         self.stderr.write(_consequence(row, agreed))
@@ -30,10 +28,7 @@ class Command(OperationCommand):
         if name != agreed.name:
             raise CommandError("Nothing was destroyed: that is not the name of the key.")
         certificate = self.operation.perform(key=row, confirm=agreed)
-        if json:
-            self.write_json(shred_content(certificate))
-        else:
-            self.stdout.write(str(certificate))
+        self.say(lambda: shred_content(certificate), str(certificate))
 
 
 def _consequence(row: Row, agreed: ShredConfirmation) -> str:

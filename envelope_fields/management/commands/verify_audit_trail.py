@@ -1,6 +1,7 @@
 """`manage.py verify_audit_trail`: exit code 1 if something is wrong with the trail."""
 
 from argparse import ArgumentTypeError
+from dataclasses import asdict
 from typing import Any
 
 from django.core.management import CommandError, CommandParser
@@ -26,14 +27,9 @@ class Command(EnvelopeCommand):
         )
         super().add_arguments(parser)
 
-    def perform(
-        self, *, head: audit.Head | None = None, json: bool = False, **options: Any
-    ) -> None:
+    def perform(self, *, head: audit.Head | None = None, **options: Any) -> None:
         found = audit.verify(head)
-        if json:
-            self.write_json(_content(found))
-        else:
-            self.stdout.write(_text(found, head is not None))
+        self.say(lambda: _content(found), _text(found, head is not None))
         if not found.intact:
             raise CommandError("The audit trail is not what it was.")
 
@@ -61,13 +57,5 @@ def _text(found: audit.Verification, head_is_known: bool) -> str:
 
 
 def _content(found: audit.Verification) -> dict[str, Any]:
-    problems = [
-        {"first": problem.first, "last": problem.last, "cause": str(problem.cause)}
-        for problem in found.problems
-    ]
-    return {
-        "intact": found.intact,
-        "events": found.events,
-        "head": str(found.head),
-        "problems": problems,
-    }
+    head, problems = str(found.head), list(map(asdict, found.problems))
+    return {"intact": found.intact, "events": found.events, "head": head, "problems": problems}

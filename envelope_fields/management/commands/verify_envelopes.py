@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from json import dumps
-from typing import Any, Protocol
+from typing import Any
 
 from django.core.management import CommandError, CommandParser
 from django.core.management.base import OutputWrapper
@@ -30,12 +30,10 @@ class Command(EnvelopeCommand):
         )
         super().add_arguments(parser)
 
-    def perform(
-        self, *, field: list[str], database: str = "", json: bool = False, **options: Any
-    ) -> None:
-        report: _Report = _InJson(self.stdout) if json else _InText(self.stdout, self.stderr)
+    def perform(self, *, field: list[str], database: str = "", **options: Any) -> None:
+        report = (_InJson if self.json else _InText)(self.stdout, self.stderr)
         values = unreadable = 0
-        with progress_bar("verifying", wanted=not json) as bar:
+        with progress_bar("verifying", wanted=not self.json) as bar:
             total = _total(field, database)
             for verified in verify(field, database):
                 values += verified.values
@@ -48,17 +46,9 @@ class Command(EnvelopeCommand):
             raise CommandError(f"{unreadable:,} stored values cannot be read.")
 
 
-class _Report(Protocol):
+class _InText:
     """Writes each unreadable value as it is met: there may be more of them than memory."""
 
-    def one(self, each: Unreadable) -> None:
-        """Write one."""
-
-    def all(self, values: int, unreadable: int) -> None:
-        """Write how many there were."""
-
-
-class _InText:
     def __init__(self, out: OutputWrapper, errors: OutputWrapper) -> None:
         self._out, self._errors = out, errors
 
@@ -72,12 +62,10 @@ class _InText:
         self._out.write(f"Values read: {values - unreadable:,} of {values:,}.")
 
 
-class _InJson:
+class _InJson(_InText):
     """One object, `{"unreadable": [...], "values": N}`, an entry a line."""
 
-    def __init__(self, out: OutputWrapper) -> None:
-        self._out = out
-        self._before = '{"unreadable": [\n'
+    _before = '{"unreadable": [\n'
 
     def one(self, each: Unreadable) -> None:
         self._out.write(self._before + dumps(asdict(each)), ending="")

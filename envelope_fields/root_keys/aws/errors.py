@@ -12,6 +12,7 @@ from botocore import exceptions as botocore
 
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable, WrappedKeyAltered
 from envelope_fields.root_keys.base import MayNotUnwrap
+from envelope_fields.root_keys.options import WrongSetting
 
 REFUSED: Final = {
     "Disabled": "the key is disabled. Enable it",
@@ -56,10 +57,6 @@ _MESSAGE_LENGTH: Final = 300
 _logger = logging.getLogger("envelope_fields.root_keys")
 
 
-class WrongSetting(ValueError):
-    """An option of the root key, or a setting of boto3, that cannot be right."""
-
-
 class CredentialsUnavailable(RootKeyUnavailable):
     """There are no credentials, or AWS does not accept them: ours to mend, and no refusal."""
 
@@ -82,12 +79,7 @@ def code_of(error: Exception) -> str:
 
 
 def sorted_error(error: Exception, where: str) -> Exception:
-    """Return the error that a root key raises for what went wrong.
-
-    Args:
-        error: what boto3 raised.
-        where: the key and the region, for the message.
-    """
+    """Return the error that a root key raises for one of boto3, with its key and region."""
     if isinstance(error, RootKeyUnavailable | WrongSetting):
         return error
     if isinstance(error, botocore.ClientError):

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
-from importlib import import_module
 from threading import Lock
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -23,9 +22,8 @@ from botocore.credentials import (
 from botocore.exceptions import NoCredentialsError
 from botocore.session import Session as BotocoreSession
 
-from envelope_fields.exceptions import RootKeyUnavailable
-from envelope_fields.root_keys.aws.errors import WrongSetting
-from envelope_fields.root_keys.base import seconds
+from envelope_fields.root_keys.base import locked
+from envelope_fields.root_keys.options import WrongSetting, imported, seconds
 
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 # They log requests, answers and tokens at the level DEBUG.
@@ -96,7 +94,8 @@ class Clients:
         """Return the client of a region."""
         client = self._begun.get(region)
         if client is None:
-            with self._alone():
+            waiting = "another thread is waiting for AWS credentials. Try again"
+            with locked(self._lock, _WAITS * self._timeout, waiting):
                 begun = self._begun  # and not what another thread begins anew meanwhile
                 client = begun.get(region)
                 if client is None:
@@ -113,16 +112,6 @@ class Clients:
         begun, self._begun = self._begun, {}
         for client in list(begun.values()):
             client.close()
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        lock = self._lock
-        if not lock.acquire(timeout=_WAITS * self._timeout):
-            raise RootKeyUnavailable("another thread is waiting for AWS credentials. Try again")
-        try:
-            yield
-        finally:
-            lock.release()
 
     def _made(self, region: str | None) -> Any:
         # A session of its own, since where one region does not answer, its STS may not, either.
@@ -174,12 +163,7 @@ class _Role(CredentialProvider):  # type: ignore[misc]  # botocore has no types
 
 
 def _called(path: str) -> Session:
-    module, _, name = path.rpartition(".")
-    try:
-        factory = getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise WrongSetting(f"session names {path}, which cannot be imported: {error}") from error
-    session = factory()
+    session = imported("session", path)()
     if not isinstance(session, Session):
         raise WrongSetting(f"session names {path}, which returns no boto3.session.Session")
     return session

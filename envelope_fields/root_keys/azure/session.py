@@ -9,33 +9,26 @@ import random
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
+from azure.core.pipeline.policies import RetryPolicy
+from azure.core.rest import HttpRequest
+from azure.keyvault.keys import KeyClient
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey, RSAPublicNumbers
 
 from envelope_fields.crypto.buffers import KeyBuffer
 from envelope_fields.exceptions import WrappedKeyAltered
-from envelope_fields.root_keys.azure.wraps import RSA_TYPES, UnsoundAnswer
 
-try:
-    from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
-    from azure.core.pipeline.policies import RetryPolicy
-    from azure.core.rest import HttpRequest
-    from azure.keyvault.keys import KeyClient
-except ImportError as error:
-    raise ImportError(
-        f'{error}: install the client, `pip install "django-envelope-fields[azure]"`'
-    ) from None
+RSA_TYPES: Final = frozenset({"RSA", "RSA-HSM"})
+
+
+class UnsoundAnswer(Exception):
+    """The vault answered with something that is not what was asked for."""
 
 
 class Answered(Exception):
-    """An error of the vault, without what was asked.
-
-    Attributes:
-        operation: `get`, or that of the address.
-        status: of HTTP.
-        codes: of Key Vault: that inside of the error, and its own.
-    """
+    """An error of the vault, without what was asked; of its codes, the inner one comes first."""
 
     def __init__(self, operation: str, error: Any) -> None:
         self.operation, self.status, self.codes = operation, error.status_code, _codes(error)
@@ -83,7 +76,11 @@ class Session:
         )
 
     def public_key(self, version: str) -> RSAPublicKey:
-        """Return the public half of a version, which never changes."""
+        """Return the public half of a version of an RSA key, which never changes.
+
+        Raises:
+            WrappedKeyAltered: the key is of another type.
+        """
         if version not in self._public_keys:
             key = self.key(version)
             if key.type not in RSA_TYPES:
@@ -114,11 +111,7 @@ class Session:
 
 
 class KeyVersion:
-    """A version of the key, as `wraps` uses it.
-
-    Attributes:
-        name: of the version.
-    """
+    """A version of the key, by its name; errors as for the session."""
 
     def __init__(self, session: Session, name: str) -> None:
         self._session, self.name = session, name

@@ -32,48 +32,21 @@ cryptosystems" (2001). It has to serve nothing else.
 import re
 from collections.abc import Callable, Collection, Mapping
 from hashlib import sha256
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP, PSS
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from envelope_fields.crypto.buffers import KeyBuffer
 from envelope_fields.crypto.context import KeyVersionContext, encode
 from envelope_fields.exceptions import WrappedKeyAltered
+from envelope_fields.root_keys.azure.session import RSA_TYPES, KeyVersion, UnsoundAnswer
 
 RSA_DOMAIN: Final = b"azure-key-vault-rsa"
 _VERSION: Final = re.compile(rb"[0-9A-Za-z-]{1,64}")
 _OAEP: Final = OAEP(MGF1(SHA256()), SHA256(), None)
-RSA_TYPES: Final = frozenset({"RSA", "RSA-HSM"})
 _PSS: Final = PSS(MGF1(SHA256()), salt_length=32)
-
-
-class UnsoundAnswer(Exception):
-    """The vault answered with something that is not what was asked for."""
-
-
-class KeyVersion(Protocol):
-    """A version of a key in a vault.
-
-    Attributes:
-        name: of the version.
-    """
-
-    name: str
-
-    def operate(self, operation: str, **fields: str | bytes | bytearray) -> Mapping[str, KeyBuffer]:
-        """Have the vault do one of its operations; return the bytes that it answers with."""
-        ...
-
-    def public_key(self) -> RSAPublicKey:
-        """Return the public half of an RSA key.
-
-        Raises:
-            WrappedKeyAltered: the key is of another type.
-        """
-        ...
 
 
 class Form(NamedTuple):

@@ -10,7 +10,7 @@ from envelope_fields.crypto.buffers import KeyBuffer, wipe
 from envelope_fields.crypto.context import KeyVersionContext
 from envelope_fields.exceptions import RootKeyUnavailable, WrappedKeyAltered
 from envelope_fields.root_keys.base import MATERIAL_BYTES, with_digest, without_digest
-from envelope_fields.root_keys.pkcs11 import codes
+from envelope_fields.root_keys.pkcs11.module import IV_NOT_TAKEN
 from envelope_fields.root_keys.pkcs11.session import Session
 
 FORMAT: Final = 1
@@ -68,7 +68,7 @@ class AesGcm:
                 sealed = bytes(session.handle.encrypt(session.key, bytes(material), parameters))
                 break
             except pkcs11.PyKCS11Error as error:
-                if error.value not in codes.IV_NOT_TAKEN or not offered:
+                if error.value not in IV_NOT_TAKEN or not offered:
                     raise
         ciphertext, appended = sealed[:_SEALED_BYTES], sealed[_SEALED_BYTES:]
         iv = appended or parameters.iv

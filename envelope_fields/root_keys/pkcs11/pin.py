@@ -8,8 +8,8 @@ import PyKCS11 as pkcs11
 
 from envelope_fields.crypto.buffers import KeyBuffer
 from envelope_fields.exceptions import RootKeyUnavailable
-from envelope_fields.root_keys.files import read_private
-from envelope_fields.root_keys.pkcs11 import codes
+from envelope_fields.root_keys.options import read_private
+from envelope_fields.root_keys.pkcs11.module import WRONG_PIN, name_of
 
 _LOGGED_IN: Final = (pkcs11.CKS_RO_USER_FUNCTIONS, pkcs11.CKS_RW_USER_FUNCTIONS)
 _NOT_IN_A_PIN: Final = (b"\n", "\N{REPLACEMENT CHARACTER}".encode())
@@ -53,16 +53,16 @@ class Pin:
         _check_counter(flags, token)
         pin = self._read()
         code = self._answer(session, pin)
-        if code in codes.WRONG_PIN:
+        if code in WRONG_PIN:
             self._refused = pin
             raise ValueError(
-                f"the PIN from {self._source} is not that of {token}: {codes.name(code)}. Tokens "
+                f"the PIN from {self._source} is not that of {token}: {name_of(code)}. Tokens "
                 "lock after a few wrong PINs, so it is not tried again. Correct it; if the token "
                 "is to be corrected, restart then"
             )
         if code in (pkcs11.CKR_PIN_LOCKED, pkcs11.CKR_PIN_EXPIRED):
             raise RootKeyUnavailable(
-                f"{token} takes no PIN of its user: {codes.name(code)}. Have its security officer "
+                f"{token} takes no PIN of its user: {name_of(code)}. Have its security officer "
                 "set a new one"
             )
         if code not in _WELCOME:

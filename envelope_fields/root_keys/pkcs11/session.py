@@ -20,12 +20,7 @@ class TokenNotFound(RootKeyUnavailable):
 
 
 class KeyName(NamedTuple):
-    """What finds a key.
-
-    Attributes:
-        token: the token's label.
-        label, id: the key's CKA_LABEL and CKA_ID; empty where it is found by the other alone.
-    """
+    """What finds a key: the token's label, and the key's CKA_LABEL or CKA_ID, or both."""
 
     token: str
     label: str
@@ -52,13 +47,9 @@ class KeyName(NamedTuple):
 
 
 class Session:
-    """A session in which the user is logged in and the key was found.
+    """A session of PyKCS11 in which the user is logged in and the key was found.
 
-    Attributes:
-        handle: PyKCS11's session.
-        key: the handle of the key, which is good in this session.
-        generation: that of the module (`Module.generation`).
-        wrapping_key_id: which key it is.
+    The handle of the key is good in this session alone.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What Vault answers, sorted: what it grants, what it refuses, and what is no answer of it."""
+"""What Vault answers, sorted: granted, refused, and what is not an answer of its own."""
 
 import logging
 import ssl

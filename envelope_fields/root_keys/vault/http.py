@@ -73,8 +73,8 @@ def connections(url: str, ca_file: str | os.PathLike[str] | None) -> requests.Se
     session.verify = _checked(ca_file) if ca_file is not None else True
     # Neither proxies nor ~/.netrc between this process and an agent beside it.
     session.trust_env = url.startswith("https:")
-    session.mount("https://", _Adapter(max_retries=_RETRIES, pool_maxsize=_CONNECTIONS))
-    session.mount("http://", _Adapter(max_retries=_RETRIES, pool_maxsize=_CONNECTIONS))
+    for scheme in _POOLS:
+        session.mount(f"{scheme}://", _Adapter(max_retries=_RETRIES, pool_maxsize=_CONNECTIONS))
     return session
 
 
@@ -164,14 +164,17 @@ class _TLSPool(HTTPSConnectionPool):
     ConnectionCls = _TLSConnection
 
 
+_POOLS: Final = {"http": _Pool, "https": _TLSPool}
+
+
 class _Adapter(HTTPAdapter):
     """Has urllib3 make connections of this module."""
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options)
-        self.poolmanager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+        self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
         manager = super().proxy_manager_for(*args, **options)
-        manager.pool_classes_by_scheme = {"http": _Pool, "https": _TLSPool}
+        manager.pool_classes_by_scheme = _POOLS
         return manager

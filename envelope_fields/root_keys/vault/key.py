@@ -37,12 +37,8 @@ def version_of(ciphertext: str) -> int:
 class Description(NamedTuple):
     """What the engine says of a key.
 
-    Attributes:
-        kind: its type.
-        is_derived: whether it derives a key for each context.
-        latest_version: the version that encrypts.
-        oldest_version: the first version that may decrypt.
-        is_deleted: whether it waits to be restored (OpenBao's soft deletion).
+    Its latest version encrypts, and the oldest is the first that may decrypt. One that is deleted
+    waits to be restored (OpenBao's soft deletion).
     """
 
     kind: str

@@ -6,12 +6,12 @@ import stat
 from math import inf
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final, Protocol
+from typing import Any, ClassVar, Final, Protocol
 
 import hvac
 
 from envelope_fields.exceptions import RootKeyUnavailable
-from envelope_fields.root_keys.files import OTHERS, read_private
+from envelope_fields.root_keys.options import OTHERS, read_private
 from envelope_fields.root_keys.vault.answers import Answer, Status
 
 SERVICE_ACCOUNT_TOKEN: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105
@@ -28,10 +28,7 @@ class Secret:
 class Token(Secret):
     """A token, and when it has to be renewed.
 
-    Args:
-        text: the token.
-        seconds: how long it lives; 0 where it does not end, or where that is not known.
-        is_renewable: whether it can be renewed.
+    Its seconds are 0 where it does not end, or where that is not known.
     """
 
     def __init__(self, text: str, seconds: int = 0, is_renewable: bool = False) -> None:
@@ -108,54 +105,51 @@ class GivenToken:
         return Token(token.text, data.number("ttl"), data.flag("renewable"))
 
 
-class AppRole:
-    """A role's id, and its secret id in a file."""
+class _Role:
+    """A role, and a file with what proves that it is ours."""
 
     makes_tokens = True
+    method: ClassVar[str]
+    closed_to: ClassVar[int] = OTHERS | stat.S_IWGRP
 
-    def __init__(self, role_id: str, secret_id_file: Path, mount_point: str) -> None:
-        self._role_id, self._file, self._mount_point = role_id, secret_id_file, mount_point
+    def __init__(self, role: str, file: Path, mount_point: str) -> None:
+        self._role, self._file, self._mount_point = role, file, mount_point
+
+    def token(self, call: Call) -> Token:
+        proof = _from_file(self._file, self.closed_to)
+        login = getattr(call.client.auth, self.method).login
+        answer = call.answer(lambda: login(self._role, proof.text, mount_point=self._mount_point))
+        if answer.status is not Status.OK:
+            raise RootKeyUnavailable(
+                f"Vault does not accept {self!r} ({answer.status.value}). Renew the credentials, "
+                "and see that the login method and the role are there"
+            )
+        auth = answer.part("auth")
+        # No variable has the token: error reports show those of each frame.
+        if not auth.text("client_token"):  # such as where a second factor is asked for
+            raise answer.unreadable()
+        return Token(
+            auth.text("client_token"), auth.number("lease_duration"), auth.flag("renewable")
+        )
+
+
+class AppRole(_Role):
+    """A role's id, and its secret id in a file."""
+
+    method = "approle"
 
     def __repr__(self) -> str:
         return f"the AppRole at auth/{self._mount_point} with {self._file}"
 
-    def token(self, call: Call) -> Token:
-        secret_id = _from_file(self._file)
-        login = call.client.auth.approle.login
-        answer = call.answer(
-            lambda: login(self._role_id, secret_id.text, mount_point=self._mount_point)
-        )
-        return _of_login(self, answer)
 
-
-class Kubernetes:
+class Kubernetes(_Role):
     """A role of Kubernetes' service accounts, and the token of one, which Kubernetes renews."""
 
-    makes_tokens = True
-
-    def __init__(self, role: str, token_file: Path, mount_point: str) -> None:
-        self._role, self._file, self._mount_point = role, token_file, mount_point
+    method = "kubernetes"
+    closed_to = 0  # Kubernetes sets its mode, for all who run there
 
     def __repr__(self) -> str:
         return f"the role {self._role} at auth/{self._mount_point} with {self._file}"
-
-    def token(self, call: Call) -> Token:
-        jwt = _from_file(self._file, closed_to=0)  # Kubernetes sets its mode, for all who run there
-        login = call.client.auth.kubernetes.login
-        answer = call.answer(lambda: login(self._role, jwt.text, mount_point=self._mount_point))
-        return _of_login(self, answer)
-
-
-def _of_login(login: Login, answer: Answer) -> Token:
-    if answer.status is not Status.OK:
-        raise RootKeyUnavailable(
-            f"Vault does not accept {login!r} ({answer.status.value}). Renew the credentials, and "
-            "see that the login method and the role are there"
-        )
-    auth = answer.part("auth")
-    if not auth.text("client_token"):  # such as where a second factor is asked for
-        raise answer.unreadable()
-    return Token(auth.text("client_token"), auth.number("lease_duration"), auth.flag("renewable"))
 
 
 def _from_env(name: str) -> Secret:

@@ -1,12 +1,13 @@
 """What the operations of a process have in common: connections, a token, and what is known."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from threading import Lock
 from typing import Any, NamedTuple
 
 from envelope_fields.exceptions import RootKeyUnavailable
+from envelope_fields.root_keys.base import locked
 from envelope_fields.root_keys.vault import http
 from envelope_fields.root_keys.vault.answers import Answer, Status, answer_of
 from envelope_fields.root_keys.vault.login import Login, Token
@@ -27,16 +28,13 @@ class Session:
     A token is renewed by the operation that finds two thirds of its time over; nothing runs
     between operations. Others that need the token wait meanwhile, within their time.
 
-    Attributes:
-        key_is_checked: whether the key was looked at in this session.
-
     Raises:
         ValueError: `ca_file` cannot be used.
     """
 
     def __init__(self, server: Server, login: Login) -> None:
         self.server, self.login = server, login
-        self.key_is_checked = False
+        self.key_is_checked = False  # whether the key was looked at in this session
         self.connections = http.connections(server.url, server.ca_file)
         self._token: Token | None = None
         self._lock = Lock()
@@ -70,14 +68,9 @@ class Session:
                 raise
             return token  # there is a third of its time for trying again
 
-    @contextmanager
-    def _locked(self, operation: "Operation") -> Iterator[None]:
-        if not self._lock.acquire(timeout=operation.deadline.remaining()):
-            raise RootKeyUnavailable(f"{self.server.url}: another thread still waits for a token")
-        try:
-            yield
-        finally:
-            self._lock.release()
+    def _locked(self, operation: "Operation") -> AbstractContextManager[None]:
+        waiting = f"{self.server.url}: another thread still waits for a token"
+        return locked(self._lock, operation.deadline.remaining(), waiting)
 
 
 class Operation:

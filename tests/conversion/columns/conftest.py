@@ -7,9 +7,8 @@ from tests.models import moving
 
 @pytest.fixture(autouse=True)
 def known(monkeypatch):
-    """The models of these tests alone, and processes that know a phase at once."""
+    """The models of these tests alone."""
     monkeypatch.setattr("envelope_fields.census.columns.apps", moving.apps)
-    monkeypatch.setattr("envelope_fields.conversion.column_phases.SECONDS_BETWEEN_LOOKS", 0.01)
 
 
 @pytest.fixture(autouse=True)

@@ -10,7 +10,7 @@ from django.db import connections
 from django.db.models import F
 
 from envelope_fields.conversion.column_phases import moving_field, phase_now
-from envelope_fields.conversion.moves import Counted, counted
+from envelope_fields.conversion.counts import Counted, counted
 from envelope_fields.models import ColumnPhase, RotationRange, RotationRun, RotationState
 from tests.at_once import at_once
 from tests.conversion.columns.test_steps import LABEL, convert

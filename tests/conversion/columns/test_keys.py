@@ -5,7 +5,7 @@ from django.core.exceptions import FieldError
 from django.db import connection, models, transaction
 
 from envelope_fields.conversion.column_phases import moving_field
-from envelope_fields.conversion.moves import Counted, counted
+from envelope_fields.conversion.counts import Counted, counted
 from envelope_fields.fields import EncryptedTextField
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import MasterKey

@@ -4,7 +4,7 @@ import pytest
 from django.db import connection, connections, models
 
 from envelope_fields.conversion.column_phases import moving_field
-from envelope_fields.conversion.moves import Counted, counted
+from envelope_fields.conversion.counts import Counted, counted
 from envelope_fields.fields import EncryptedTextField
 from tests.conversion.columns.test_steps import convert
 from tests.models.tables import Registry

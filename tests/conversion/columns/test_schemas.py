@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 
 from envelope_fields.conversion.column_phases import moving_field, phase_now
-from envelope_fields.conversion.moves import Counted, counted
+from envelope_fields.conversion.counts import Counted, counted
 from tests.census.schemas import execute, quoted
 from tests.conversion.columns.test_steps import LABEL, convert, old_rows
 from tests.models import moving

@@ -3,23 +3,25 @@
 import json
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from io import StringIO
 from uuid import UUID
 
 import pytest
-from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models import JSONField, Value
 from django.test.utils import CaptureQueriesContext
 
-from envelope_fields.conversion import column_phases, moves
+from envelope_fields.conversion import column_phases, runs
 from envelope_fields.conversion.column_phases import moving_field, phase_now
-from envelope_fields.conversion.moves import Counted, counted
+from envelope_fields.conversion.counts import Counted, counted
+from envelope_fields.conversion.single_steps import take_step
 from envelope_fields.conversion.steps import Steps
 from envelope_fields.crypto import format as layout
+from envelope_fields.exceptions import KeyAccessDenied
 from envelope_fields.jobs.throttle import NICE_RATIO
 from envelope_fields.lifecycle import create_master_key
-from envelope_fields.models import AuditEvent, ColumnConversion, ColumnPhase, RotationRun
+from envelope_fields.models import AuditEvent, ColumnConversion, ColumnPhase, MasterKey, RotationRun
+from envelope_fields.policy import acting_as
+from tests.management import command
 from tests.models import Note, moving
 from tests.models.moving import Everything, OldEverything, OldVisit, Visit
 from tests.models.tables import tables_of
@@ -34,16 +36,6 @@ LABEL = "moving.Visit.report"
 @pytest.fixture
 def field():
     return moving_field(LABEL)
-
-
-def command(*arguments, **options):
-    """Return what a command writes, and its error."""
-    out = StringIO()
-    try:
-        call_command(*arguments, stdout=out, **options)
-    except CommandError as error:
-        return out.getvalue(), str(error)
-    return out.getvalue(), ""
 
 
 def convert(to, *arguments, label=LABEL):
@@ -168,6 +160,15 @@ class TestForwards:
         ]  # fmt: skip
 
 
+def test_who_may_not_take_a_step_is_not_told_how_far_it_is(field, django_user_model):
+    old_rows()
+    convert("filling")
+    MasterKey.objects.filter(alias="default").update(managed_by="customer")
+    user = django_user_model.objects.create(username="u")
+    with acting_as(user), pytest.raises(KeyAccessDenied):
+        take_step(field, ColumnPhase.FILLING, ColumnPhase.VERIFIED)
+
+
 class TestBack:
     @pytest.mark.parametrize("phase", list(ColumnPhase)[1:-1])
     def test_from_each_phase(self, field, phase):
@@ -203,6 +204,23 @@ class TestBack:
         assert error == ""
         assert "1 differ, 0 left" in out
         assert counted(field) == Counted(4, 4, 0)
+
+
+@pytest.mark.parametrize("phase", list(ColumnPhase)[:-1])
+def test_a_phase_from_before_the_old_column_was_emptied_takes_no_value(field, phase):
+    """As where the database of the keys alone is restored."""
+    old_rows()
+    convert("encrypted")
+    convert("only")
+    before = envelopes()
+    ColumnConversion.objects.update(phase=phase)
+
+    assert "5 have an envelope, which this would take away" in convert("encrypted")[1]
+    assert convert("only")[1]
+
+    assert envelopes() == before
+    ColumnConversion.objects.update(phase="only")
+    assert Visit.objects.order_by("pk")[0].report == "report 0"
 
 
 def written_before_the_switch(monkeypatch, report):
@@ -243,9 +261,9 @@ class TestOldBuild:
                 report=f"again {next(written)}"
             )
 
-        original = moves.start
+        original = runs.start
         monkeypatch.setattr(
-            "envelope_fields.conversion.moves.start",
+            "envelope_fields.conversion.runs.start",
             lambda *args, **options: (write(), original(*args, **options))[1],
         )
         _out, error = convert("encrypted")
@@ -350,6 +368,25 @@ class TestRows:
         OldEverything.objects.filter(pk=bad.pk).update(**{name: None})
         assert convert("encrypted", label=label)[1] == ""
         assert all(getattr(Everything.objects.get(pk=row.pk), name) is not None for row in right)
+
+    @pytest.mark.skipif("connection.vendor != 'postgresql'", reason="no tables that inherit")
+    @pytest.mark.parametrize("phase", ["filling", "verified"])
+    def test_that_share_a_primary_key_keep_their_values(self, field, phase):
+        """A table that inherits has keys of its own."""
+        with connection.cursor() as cursor:
+            cursor.execute('CREATE TABLE heir () INHERITS ("Moving Visits")')
+        OldVisit.objects.create(pk=1, report="one")
+        convert("filling" if phase == "verified" else "both")
+        with connection.cursor() as cursor:
+            cursor.execute("INSERT INTO heir (id, report, ward) VALUES (1, 'uno', '')")
+        error = convert(phase)[1]
+        assert "Visit.report: rows share their primary keys, such as 1, and" in error
+        assert sorted(OldVisit.objects.values_list("report", flat=True)) == ["one", "uno"]
+        with connection.cursor() as cursor:
+            cursor.execute("UPDATE heir SET id = 2")
+        for each in ("encrypted", "only"):
+            assert convert(each)[1] == ""
+        assert [visit.report for visit in Visit.objects.order_by("pk")] == ["one", "uno"]
 
     def test_envelope_that_does_not_open_is_filled_again(self, field):
         old_rows(2)

@@ -5,7 +5,6 @@ from django.db import models
 
 from envelope_fields.conversion.column_phases import moving_field, phase_now
 from envelope_fields.fields import EncryptedTextField
-from envelope_fields.fields.conversion.twins import owner
 from envelope_fields.fields.legacy import FernetFields
 from tests.conversion.columns.test_steps import LABEL, convert, old_rows
 from tests.models import moving
@@ -62,8 +61,12 @@ def test_reads_and_writes_what_the_model_of_the_table_does(twin, phase):
 
 
 def test_that_was_there_before(twin):
-    assert owner(twin._meta.get_field("report"), "default") is Visit._meta.get_field("report")
-    assert owner(Visit._meta.get_field("report"), "default") is Visit._meta.get_field("report")
+    assert twin._meta.get_field("report").conversion_owner("default") is Visit._meta.get_field(
+        "report"
+    )
+    assert Visit._meta.get_field("report").conversion_owner("default") is Visit._meta.get_field(
+        "report"
+    )
 
 
 def test_table_of_the_same_name_in_another_database(twin, settings):
@@ -71,8 +74,8 @@ def test_table_of_the_same_name_in_another_database(twin, settings):
     settings.DATABASE_ROUTERS = [_Apart()]
     field = twin._meta.get_field("report")
     vars(field).pop("_owners", None)
-    assert owner(field, "other") is field
-    assert owner(field, "default") is Visit._meta.get_field("report")
+    assert field.conversion_owner("other") is field
+    assert field.conversion_owner("default") is Visit._meta.get_field("report")
 
 
 class _Apart:
@@ -92,7 +95,9 @@ def test_readers_of_another_package_end_for_both(twin):
     options = {"legacy": [FernetFields()], "db_column": "secret"}
     first = make_twin(apps, "First", report_clear=None, report=EncryptedTextField(**options))
     second = make_twin(apps, "Second", report_clear=None, report=EncryptedTextField(**options))
-    assert owner(second._meta.get_field("report"), "default") is first._meta.get_field("report")
+    assert second._meta.get_field("report").conversion_owner("default") is first._meta.get_field(
+        "report"
+    )
 
 
 def test_the_phase_is_that_of_the_label(twin):

@@ -34,7 +34,7 @@ def a_process_in(phase):
     known = conversions.Conversions()
     known.phases[Visit._meta.label, "report"] = ColumnPhase(phase)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conversions, "_conversions", lambda: known)
+        patch.setattr(conversions, "known_conversions", lambda: known)
         yield
 
 
@@ -108,7 +108,7 @@ def test_a_phase_that_cannot_be_known_denies():
         raise MasterKeyUnusable("The keys' database cannot be read.")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(conversions, "_conversions", fails)
+        patch.setattr(conversions, "known_conversions", fails)
         with pytest.raises(MasterKeyUnusable):
             Visit.objects.get()
         with pytest.raises(MasterKeyUnusable):

@@ -383,3 +383,13 @@ def test_a_row_that_is_gone_is_inserted_again(visit, phase):
     Visit.objects.all().delete()
     loaded.save()
     check(loaded, phase, "before")
+
+
+def test_code_beside_django_writes_neither_column(phase, visit):
+    field = Visit._meta.get_field("report")
+    with pytest.raises((FieldError, DatabaseError)), transaction.atomic():
+        prepared = field.get_db_prep_save("after", connection)
+        with connection.cursor() as cursor:
+            column = connection.ops.quote_name(field.column)
+            cursor.execute(f"UPDATE {Visit._meta.db_table} SET {column} = %s", [prepared])
+    check(visit, phase, "before")

@@ -1,5 +1,7 @@
 """Comparisons in the database, while indexes are filled and replaced; and models of any order."""
 
+from functools import cached_property
+
 import pytest
 from django.apps.registry import Apps
 from django.db import models
@@ -149,3 +151,32 @@ class TestAnotherKey:
     def test_writing(self):
         with pytest.raises(IndexNotReady, match="another search key"):
             Person.objects.create(email=A)
+
+
+class OfAProject(BlindIndexField):
+    """Keeps something of its model that an index of ours does not."""
+
+    @cached_property
+    def of_model(self):
+        return self.model
+
+
+class Below(OfAProject):
+    pass
+
+
+def test_what_an_index_keeps_is_of_its_own_model():
+    class Base(models.Model):
+        name = EncryptedTextField()
+        name_index = Below("name")
+
+        class Meta:
+            app_label = "tests"
+            abstract = True
+
+    assert Base._meta.get_field("name_index").of_model is Base
+
+    made = type("Meta", (), {"apps": Apps(), "app_label": "tests"})
+    table = type("Table", (Base,), {"__module__": __name__, "Meta": made})
+
+    assert table._meta.get_field("name_index").of_model is table

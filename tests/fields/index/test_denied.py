@@ -7,6 +7,8 @@ from django.core.exceptions import FieldError
 from django.db.transaction import atomic
 from django.test import RequestFactory
 from django.views.debug import ExceptionReporter
+from rest_framework.serializers import ModelSerializer
+from rest_framework.validators import UniqueTogetherValidator
 
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable
 from envelope_fields.fields.masks import Mask
@@ -53,6 +55,22 @@ def test_a_mask_is_not_looked_for(row, nurse):
         loaded = Guarded.objects.get()
         with pytest.raises(FieldError, match="masked"):
             found(masked=loaded.masked)
+
+
+def test_a_validator_of_a_serializer_asks_nothing_of_a_mask(row, nurse):
+    class Rows(ModelSerializer):
+        class Meta:
+            model = Guarded
+            fields = ("name", "masked")
+            validators = (UniqueTogetherValidator(Guarded.objects.all(), fields),)
+
+    other = Guarded.objects.create(name="b", masked="x@example.org", raising="x@example.org")
+    assert not Rows(other, data={"name": "a", "masked": VALUE}).is_valid()
+    with acting_as(nurse):
+        changed = Rows(Guarded.objects.get(pk=other.pk), data={"name": "a"}, partial=True)
+        assert changed.is_valid()
+        changed.save()
+    assert found(masked="x@example.org", name="a") == [other]
 
 
 def test_validation_asks_nothing_of_what_may_not_be_read(row, nurse):

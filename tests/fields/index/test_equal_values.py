@@ -7,9 +7,12 @@ from decimal import Decimal
 import pytest
 from django.apps.registry import Apps
 from django.db import models
+from django.db.models import F
 
 from envelope_fields import fields
 from envelope_fields.fields.index.normalizers import reduced
+from envelope_fields.fields.index.terms import forms_of_values
+from envelope_fields.fields.prepared import Unencrypted
 from tests.models.tables import tables_of
 
 pytestmark = pytest.mark.django_db
@@ -77,7 +80,18 @@ class EqualJson(models.Model):
         app_label = "tests"
 
 
-tables = tables_of([*MODELS.values(), EqualJson])
+class EqualPlaces(models.Model):
+    few = fields.EncryptedDecimalField(max_digits=12, decimal_places=2)
+    few_index = fields.BlindIndexField("few", shared="places")
+    many = fields.EncryptedDecimalField(max_digits=12, decimal_places=7)
+    many_index = fields.BlindIndexField("many", shared="places")
+
+    class Meta:
+        apps = apps
+        app_label = "tests"
+
+
+tables = tables_of([*MODELS.values(), EqualJson, EqualPlaces])
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -104,9 +118,22 @@ def test_reduced(value, form):
 
 
 def test_other_decimal_places_find_the_same_rows():
-    """A migration that gives more of them changes no row."""
-    assert reduced(Decimal("1.50")) == reduced(Decimal("1.5000"))
-    assert str(reduced(Decimal("1.50"))) == str(reduced(Decimal("1.5000")))
+    """A migration that gives more of them changes no row, and no index."""
+    EqualPlaces.objects.create(few="1.5", many="1.5")
+    row = EqualPlaces.objects.create(few="-0", many="0")
+    EqualPlaces.objects.create(few="2.5", many="2.5000001")
+
+    equal = EqualPlaces.objects.filter(few=F("many"))
+
+    assert equal.count() == 2
+    assert EqualPlaces.objects.get(few=Decimal("0.000000000")) == row
+
+
+@pytest.mark.parametrize(("value", "form"), [("12.30", b"12.3"), (100, b"1E+2"), ("-0", b"0")])
+def test_the_normal_form_of_a_decimal_has_no_zeros_at_its_end(value, form):
+    """As docs/spec/blind-index-v1.md has it, whatever the field's decimal places are."""
+    index = EqualPlaces._meta.get_field("many_index")
+    assert forms_of_values(index, [Unencrypted(value, None)]) == (form,)
 
 
 def test_numbers_in_json():

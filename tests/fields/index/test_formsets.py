@@ -1,10 +1,14 @@
 """Formsets whose objects would have the same in a unique index."""
 
 import datetime
+import inspect
+from functools import wraps
 
 import pytest
 from django.forms import inlineformset_factory, modelformset_factory
+from django.forms.models import BaseModelFormSet
 
+from envelope_fields.fields.index import model_options
 from tests.models.indexed import Citizen, Doctor, Member, Person, Tenant, Visit
 
 A, OTHER_A, B = "Ada@Example.org", "ada@EXAMPLE.org", "ben@example.org"
@@ -110,3 +114,15 @@ def test_in_different_scopes():
     assert formset(Member, ["tenant", "email"], *rows).is_valid()
     forms = formset(Member, ["tenant", "email"], *rows, {**rows[0], "email": OTHER_A})
     assert [bool(each) for each in forms.errors] == [False, False, True]
+
+
+def test_formsets_that_another_package_has_extended_before(monkeypatch):
+    validate = inspect.unwrap(BaseModelFormSet.validate_unique)
+
+    @wraps(validate)
+    def theirs(self):
+        return validate(self)
+
+    monkeypatch.setattr(BaseModelFormSet, "validate_unique", theirs)
+    model_options.register()
+    assert emails(A, OTHER_A).non_form_errors() == ["Please correct the duplicate data for email."]

@@ -4,11 +4,12 @@ import pytest
 from django.core.exceptions import FieldError, ValidationError
 from django.db import IntegrityError, connection
 from django.db.transaction import atomic
+from django.utils.functional import SimpleLazyObject
 
 from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.fields import Scoped
 from envelope_fields.models import BlindIndex, IndexState, MasterKey
-from tests.models.indexed import Member, Tenant
+from tests.models.indexed import Corridor, Member, Stay, Tenant
 
 A, OTHER_A, B = "Ada@example.org", "ada@EXAMPLE.org", "ben@example.org"
 
@@ -45,11 +46,18 @@ def test_what_is_looked_for_says_where(ada, one, two):
     assert found(email__isnull=False) == [ada]
 
 
+def test_a_scope_by_a_foreign_key_to_another_column():
+    corridor = Corridor.objects.create(code="c")
+    stay = Stay.objects.create(corridor=corridor, contact=A)
+    for where in (corridor, SimpleLazyObject(lambda: corridor), "c"):
+        assert list(Stay.objects.filter(contact=Scoped(OTHER_A, corridor=where))) == [stay]
+
+
 @pytest.mark.parametrize(
     "term",
     [
         A, Scoped(A), Scoped(A, other=1), Scoped(A, tenant=1, other=1), Scoped(A, tenant=None),
-        Scoped("", tenant=1), Scoped(A, tenant="x"), [A],
+        Scoped("", tenant=1), Scoped(A, tenant="x"), Scoped(A, tenant=BlindIndex(pk=1)), [A],
     ],
 )  # fmt: skip
 def test_without_a_scope_nothing_is(ada, term):

@@ -51,6 +51,10 @@ class TestValues:
         Person.objects.create(email=email)
         assert codes(serializer_of(Person)(data={"email": email})) == {}
 
+    def test_what_cannot_be_a_value_is_refused_for_that(self):
+        made = serializer_of(Person)(data={"email": "\ud800@example.org"})
+        assert codes(made) == {"email": ["surrogate_characters_not_allowed", "invalid"]}
+
     def test_another_field_name(self):
         Person.objects.create(email=A)
         meta = type("Meta", (), {"model": Person, "fields": ["mail"]})

@@ -18,7 +18,7 @@ from django.test.utils import isolate_apps
 from envelope_fields import keyring
 from envelope_fields.exceptions import IndexNotReady
 from envelope_fields.fields import BlindIndexField, EncryptedEmailField
-from envelope_fields.fields.index.attribute import StoredIndex
+from envelope_fields.fields.index.rows import StoredIndex
 from envelope_fields.fields.sealed import SealedValue
 from envelope_fields.lifecycle import disable
 from envelope_fields.models import BlindIndex, BlindIndexKey, MasterKey

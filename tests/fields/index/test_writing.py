@@ -321,6 +321,18 @@ class TestCompound:
         now = Citizen.objects.get()
         assert found(Citizen, name_index=("King", now.born)) == [ada.pk]
 
+    @pytest.mark.parametrize("options", [{}, {"raw": True}], ids=["saved", "raw"])
+    def test_a_value_of_another_object_does_not_come_apart_from_it(self, options):
+        ada = Citizen.objects.create(name="ada", last_name="Lovelace", born=BORN)
+        Citizen.objects.create(name="ben", born=datetime.date(1816, 1, 1))
+        loaded, other = Citizen.objects.order_by("name")
+        Citizen.objects.filter(name="ada").update(last_name="King", born=BORN)
+        loaded.born = vars(other)["born"]  # sealed
+        loaded.save_base(**options)
+        now = Citizen.objects.get(pk=ada.pk)
+        assert now.born == datetime.date(1816, 1, 1)
+        assert found(Citizen, name_index=(now.last_name, now.born)) == [ada.pk]
+
     def test_one_of_its_values_alone(self):
         ada = Citizen.objects.create(last_name="Lovelace", born=BORN)
         with pytest.raises(FieldError, match="in one statement"), atomic():

@@ -20,8 +20,7 @@ from envelope_fields.fields.legacy import (
     Pgcrypto,
     Plaintext,
 )
-from envelope_fields.fields.legacy.beside import marked
-from envelope_fields.fields.legacy.reading import format_of
+from envelope_fields.fields.legacy.reading import format_of, marked
 from envelope_fields.fields.sealed import SealedValue
 from envelope_fields.models import ColumnConversion, MasterKey
 from envelope_fields.policy import acting_as

@@ -163,7 +163,7 @@ def test_what_cannot_be_looked_through_is_not_sent(client, sent, monkeypatch):
     def fail(*args):
         raise RecursionError
 
-    monkeypatch.setattr("envelope_fields.reporting.reports._cleansed_part", fail)
+    monkeypatch.setattr("envelope_fields.reporting._cleansed_part", fail)
     client.get("/fails/create/")
     (event,) = sent
     assert "could not look through this event (RecursionError)" in event["message"]

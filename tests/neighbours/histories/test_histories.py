@@ -104,7 +104,7 @@ def test_rotation_binds_what_was_copied_to_the_history(chart, user, monkeypatch)
     assert moves == {"moved": 3, "failed": 0}
     field = History._meta.get_field("secret")
     monkeypatch.setitem(vars(field), "contexts", field.contexts[:1])
-    monkeypatch.setitem(vars(field), "converter", reader(field))
+    monkeypatch.setitem(vars(field), "reader", reader(field))
     assert history() == [("t", "a", "hidden")] * 2
 
 

@@ -14,9 +14,9 @@ def token(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def short_pauses(monkeypatch):
     """What is not there, is not there a moment later either."""
-    from envelope_fields.root_keys.pkcs11 import root_key
+    from envelope_fields.root_keys import pkcs11
 
-    monkeypatch.setattr(root_key, "PAUSES", (0.001, 0.002, 0.004))
+    monkeypatch.setattr(pkcs11, "PAUSES", (0.001, 0.002, 0.004))
 
 
 @pytest.fixture

@@ -15,7 +15,8 @@ pytest.importorskip("PyKCS11", reason="PyKCS11 is not installed; `make root-keys
 import PyKCS11 as pkcs11
 
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable, WrappedKeyAltered
-from envelope_fields.root_keys.pkcs11 import codes, module, root_key as ours
+from envelope_fields.root_keys import pkcs11 as ours
+from envelope_fields.root_keys.pkcs11 import module
 from envelope_fields.root_keys.pkcs11.module import module_at
 from tests.root_keys.contract import CONTEXT, MATERIAL, OTHERS, forked, material
 from tests.root_keys.pkcs11.softhsm import answering, counting
@@ -56,7 +57,7 @@ def uses(root_key, wrapped):
     return wrap, wrap, unwrap, unwrap
 
 
-@pytest.mark.parametrize("code", sorted(codes.UNAVAILABLE), ids=codes.name)
+@pytest.mark.parametrize("code", sorted(module.UNAVAILABLE), ids=module.name_of)
 def test_a_new_session_helps_once(root_key, mechanism, wrapped, code):
     for function, use in zip(MECHANISMS[mechanism], uses(root_key, wrapped), strict=True):
         with answering(code, function, times=1) as answered:
@@ -64,18 +65,18 @@ def test_a_new_session_helps_once(root_key, mechanism, wrapped, code):
         assert answered == [function]
 
 
-@pytest.mark.parametrize("code", sorted(codes.UNAVAILABLE), ids=codes.name)
+@pytest.mark.parametrize("code", sorted(module.UNAVAILABLE), ids=module.name_of)
 def test_or_it_does_not(root_key, mechanism, wrapped, code):
     for function, use in zip(MECHANISMS[mechanism], uses(root_key, wrapped), strict=True):
         with answering(code, function), pytest.raises(RootKeyUnavailable) as caught:
             use()
-        assert codes.name(code) in str(caught.value)
+        assert module.name_of(code) in str(caught.value)
         assert not isinstance(caught.value, WrappedKeyAltered)
         assert caught.value.__context__ is None, "whose frames hold what PyKCS11 was given"
         assert use() == MATERIAL
 
 
-@pytest.mark.parametrize("code", sorted(codes.REFUSED), ids=codes.name)
+@pytest.mark.parametrize("code", sorted(module.REFUSED), ids=module.name_of)
 def test_what_is_refused_is_not_asked_again(root_key, mechanism, wrapped, code):
     for function, use in zip(MECHANISMS[mechanism], uses(root_key, wrapped), strict=True):
         with answering(code, function) as answered, pytest.raises(RootKeyRefused) as caught:
@@ -84,7 +85,7 @@ def test_what_is_refused_is_not_asked_again(root_key, mechanism, wrapped, code):
         assert answered == [function]
 
 
-@pytest.mark.parametrize("code", sorted(codes.ALTERED), ids=codes.name)
+@pytest.mark.parametrize("code", sorted(module.ALTERED), ids=module.name_of)
 def test_what_says_plainly_that_it_was_altered(root_key, wrapped, code):
     with (
         answering(code, "C_Decrypt", "C_UnwrapKey") as answered,
@@ -94,7 +95,7 @@ def test_what_says_plainly_that_it_was_altered(root_key, wrapped, code):
     assert len(answered) == 1
 
 
-@pytest.mark.parametrize("code", sorted(codes.UNSUITABLE), ids=codes.name)
+@pytest.mark.parametrize("code", sorted(module.UNSUITABLE), ids=module.name_of)
 def test_what_the_settings_should_not_say(root_key, mechanism, code):
     with (
         answering(code, MECHANISMS[mechanism][0]),
@@ -116,7 +117,7 @@ def test_what_is_in_no_list_is_unavailable_and_logged(root_key, wrapped, caplog,
     assert "in no list" in record.getMessage()
 
 
-@pytest.mark.parametrize("code", sorted(codes.UNCLEAR), ids=codes.name)
+@pytest.mark.parametrize("code", sorted(module.UNCLEAR), ids=module.name_of)
 def test_a_code_for_several_is_altered_if_the_key_opens_something_else(root_key, wrapped, code):
     """SoftHSM says CKR_GENERAL_ERROR for a wrong context; others have other words."""
 

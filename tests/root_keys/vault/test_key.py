@@ -83,9 +83,9 @@ def test_a_version_that_the_key_does_not_have(service, made):
 )
 def test_what_vault_would_open_and_did_not_write(root_key, prefix):
     """Vault takes version 0 for 1."""
-    wrapped = root_key.wrap(material(), CONTEXT).material
+    *_, ciphertext = root_key.wrap(material(), CONTEXT).material.split(b":")
     with pytest.raises(WrappedKeyAltered, match="not wrapped by a transit engine"):
-        root_key.unwrap(wrapped.replace(b"vault:v1:", prefix), CONTEXT)
+        root_key.unwrap(prefix + ciphertext, CONTEXT)
 
 
 @pytest.mark.parametrize("more", [b"\n", b"\r\n", b"=", b" "])

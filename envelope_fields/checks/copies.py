@@ -1,0 +1,154 @@
+"""Packages that keep copies: of the rows of keys, or of values in clear.
+
+What they copy is their settings' and registries' to say, so these are asked.
+"""
+
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any, NamedTuple
+
+from django.apps import apps
+from django.core.checks import CheckMessage, Warning
+from django.db.models import CharField, Model, TextField
+
+from envelope_fields.checks.models import AppConfigs, checked_models, encrypted_fields
+from envelope_fields.models import MasterKey
+
+
+class Package(NamedTuple):
+    """A package that keeps copies.
+
+    Attributes:
+        name: as it is installed.
+        kept_in: where its copies are.
+        copies: whether it copies a field of a model; None stands for each row as a whole.
+        leave_out: the setting that keeps the rows of keys out of it.
+        leave_out_field: how a field is kept out; None where no value is in clear there.
+    """
+
+    name: str
+    kept_in: str
+    copies: Callable[[type[Model], str | None], bool]
+    leave_out: str
+    leave_out_field: str | None
+
+
+def _cachalot(model: type[Model], field: str | None) -> bool:
+    return bool(import_module("cachalot.utils").filter_cachable({model._meta.db_table}))
+
+
+def _cacheops(model: type[Model], field: str | None) -> bool:
+    profile = import_module("cacheops.conf").model_profile(model)
+    return bool(profile and profile["ops"])
+
+
+def _easyaudit(model: type[Model], field: str | None) -> bool:
+    settings = import_module("easyaudit.settings")
+    if not settings.WATCH_MODEL_EVENTS or issubclass(model, tuple(settings.UNREGISTERED_CLASSES)):
+        return False
+    chosen = tuple(settings.REGISTERED_CLASSES)
+    return not chosen or issubclass(model, chosen)
+
+
+def _auditlog(model: type[Model], field: str | None) -> bool:
+    registry = import_module("auditlog.registry").auditlog
+    if not registry.contains(model):
+        return False
+    fields = registry.get_model_fields(model)
+    return field in (fields["include_fields"] or [field]) and field not in fields["exclude_fields"]
+
+
+def _parler(model: type[Model], field: str | None) -> bool:
+    is_caching = import_module("parler.appsettings").PARLER_ENABLE_CACHING
+    mixin = import_module("parler.models").TranslatedFieldsModelMixin
+    return bool(is_caching) and issubclass(model, mixin)
+
+
+def _watson(model: type[Model], field: str | None) -> bool:
+    engine = import_module("watson.search").default_search_engine
+    if not engine.is_registered(model):
+        return False
+    adapter = engine.get_adapter(model)
+    texts = [each.name for each in model._meta.fields if isinstance(each, CharField | TextField)]
+    return field in (adapter.fields or texts) and field not in adapter.exclude
+
+
+_PACKAGES = {
+    "cachalot": Package(
+        "django-cachalot", "its cache", _cachalot,
+        'Set CACHALOT_UNCACHABLE_APPS = ("envelope_fields",).', None,
+    ),
+    "cacheops": Package(
+        "django-cacheops", "Redis", _cacheops,
+        'Give CACHEOPS an entry "envelope_fields.*": None.',
+        "Objects that code has not looked at are cached with envelopes, and values(), "
+        "values_list() and annotations with values, for which no policy and no key is asked then. "
+        "Set no ops for the model.",
+    ),
+    "easyaudit": Package(
+        "django-easy-audit", "the changes of CRUDEvent", _easyaudit,
+        "Name them in DJANGO_EASY_AUDIT_UNREGISTERED_CLASSES_EXTRA.",
+        "Name the model in DJANGO_EASY_AUDIT_UNREGISTERED_CLASSES_EXTRA.",
+    ),
+    "auditlog": Package(
+        "django-auditlog", "the changes of LogEntry", _auditlog,
+        'Name "envelope_fields" in AUDITLOG_EXCLUDE_TRACKING_MODELS, and register none of them.',
+        "Register the model with exclude_fields=[…]; mask_fields shows half of each value.",
+    ),
+    "parler": Package(
+        "django-parler", "Django's cache", _parler, "",
+        "Set PARLER_ENABLE_CACHING = False: a translation that one user has read is given to the "
+        "next one out of the cache.",
+    ),
+    "watson": Package(
+        "django-watson", "the texts of SearchEntry", _watson, "",
+        "Register the model with exclude=[…]: it takes each text field otherwise.",
+    ),
+}  # fmt: skip
+
+
+def check_copies_of_keys(app_configs: AppConfigs = None, **_: Any) -> list[CheckMessage]:
+    """Look for packages that keep rows of keys: states that are not asked anew, wraps that stay."""
+    ours = apps.get_app_config(MasterKey._meta.app_label).get_models()
+    rows = [model for model in ours if model is MasterKey or _has_wraps(model)]
+    return [
+        Warning(
+            f"{package.name} keeps rows of keys in {package.kept_in}: "
+            f"{', '.join(model._meta.label for model in copied)}.",
+            hint=f"{package.leave_out} A wrap that is kept outlives the destruction of its key, "
+            "and a state that is cached is not that of the database.",
+            id="envelope_fields.W073",
+        )
+        for package in _installed()
+        if package.leave_out and (copied := [each for each in rows if package.copies(each, None)])
+    ]
+
+
+def _has_wraps(model: type[Model]) -> bool:
+    return any(field.name == "wrapped_material" for field in model._meta.fields)
+
+
+def check_copies_of_values(app_configs: AppConfigs = None, **_: Any) -> list[CheckMessage]:
+    """Look for packages that keep values of encrypted fields in clear."""
+    return [
+        Warning(
+            f"{package.name} keeps values of {', '.join(copied)} in clear, in {package.kept_in}.",
+            hint=package.leave_out_field,
+            obj=model,
+            id="envelope_fields.W072",
+        )
+        for package in _installed()
+        if package.leave_out_field
+        for model in checked_models(app_configs)
+        if (copied := [each for each in _encrypted(model) if package.copies(model, each)])
+    ]
+
+
+def _encrypted(model: type[Model]) -> list[str]:
+    return [field.name for field in encrypted_fields([model])]
+
+
+def _installed() -> Iterator[Package]:
+    for app, package in _PACKAGES.items():
+        if apps.is_installed(app):
+            yield package

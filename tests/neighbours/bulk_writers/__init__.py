@@ -1,0 +1,1 @@
+"""Packages that write in bulk, by SQL of their own; some ask fields for what they write."""

@@ -1,0 +1,54 @@
+"""What each package keeps by default is said, and nothing of what it was told to leave out."""
+
+import pytest
+from cachalot.settings import cachalot_settings
+from django.core.checks import run_checks
+
+from envelope_fields.checks.copies import check_copies_of_keys, check_copies_of_values
+from envelope_fields.models import MasterKey, MasterKeyVersion
+from tests.neighbours.copies.models import Note, Translated
+
+KEEP_KEYS = {"django-auditlog", "django-cachalot", "django-cacheops", "django-easy-audit"}
+
+
+def packages(messages):
+    return {message.msg.split()[0] for message in messages}
+
+
+def test_rows_of_keys():
+    found = check_copies_of_keys()
+    assert {message.id for message in found} == {"envelope_fields.W073"}
+    assert packages(found) == KEEP_KEYS
+    assert all("MasterKeyVersion" in message.msg for message in found)
+
+
+def test_a_cache_without_them(monkeypatch):
+    left_out = frozenset(model._meta.db_table for model in (MasterKey, MasterKeyVersion))
+    monkeypatch.setattr(cachalot_settings, "CACHALOT_UNCACHABLE_TABLES", left_out)
+    (message,) = (each for each in check_copies_of_keys() if "cachalot" in each.msg)
+    assert "MasterKey," not in message.msg
+    assert "AuditKey" in message.msg
+
+
+def test_values():
+    found = check_copies_of_values()
+    assert {(message.msg.split()[0], message.obj) for message in found} == {
+        ("django-auditlog", Note),
+        ("django-cacheops", Note),
+        ("django-easy-audit", Note),
+        ("django-watson", Note),
+        ("django-parler", Translated._parler_meta.root_model),
+    }
+
+
+@pytest.mark.parametrize(
+    ("package", "fields"), [("watson", "text in"), ("auditlog", "text, data in")]
+)
+def test_the_fields_are_named(package, fields):
+    (message,) = (each for each in check_copies_of_values() if package in each.msg)
+    assert f"keeps values of {fields} clear" in message.msg
+
+
+def test_they_run_with_the_others_beside_pages_of_no_model():
+    found = {message.id for message in run_checks()}
+    assert {"envelope_fields.W073", "envelope_fields.W072"} <= found

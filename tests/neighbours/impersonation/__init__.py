@@ -1,0 +1,1 @@
+"""Packages by which one user acts as another: the policy decides for the other."""
