@@ -8,22 +8,28 @@ same on each, runs on the first of them, SQLite; the rest runs on all. The admin
 Chromium, and workers with Redis and RabbitMQ. With --require-all, or ENVELOPE_TEST_REQUIRE_ALL=1, a
 component that is missing is a failure. With --on, the tests run on these databases alone: sqlite,
 postgresql or mariadb. With --marks, only some of them run: `--marks "not long"`; with --everywhere,
-what says the same on every database runs on each of them.
+what says the same on every database runs on each of them. With --again FILE, a few tests that
+failed run once more, one at a time: what passes then does not count as a failure, and is named at
+the end and in the file. It is a defect all the same, of the test or of what it tests.
 """
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 from tests import brokers, browsers, databases
 from tests.marks import TESTS, WITHOUT_DATABASE
 
 TIMEOUT_SECONDS = 5
+# More of them than these fail for a reason, and not by chance.
+MOST_AGAIN = 5
 # One test at a time, so that no worker ends long before the others; and one more of these than most
 # machines have processors at least, since tests wait for servers, processes and a browser. Sessions
 # side by side took longer: each worker has half a gigabyte in use.
@@ -137,13 +143,26 @@ class Session:
     marks: str
     ignored: tuple[str, ...] = ()
 
-    def run(self, arguments: list[str]) -> int:
-        """Run it, say what came of it, and return pytest's exit status."""
-        print(f"{self.database} ...", flush=True)
+    def run(self, arguments: list[str], *, again: bool) -> tuple[int, list[str]]:
+        """Run it, and say what came of it.
+
+        Returns:
+            pytest's exit status, and the tests that failed at first and passed `again`.
+        """
+        status, failed = self._pytest(self.database, [*DEFAULT_ARGUMENTS, *arguments])
+        if not (again and status == FAILED and 0 < len(failed) <= MOST_AGAIN):
+            return status, []
+        alone = ["--last-failed", "--last-failed-no-failures", "none", "-n", "0"]
+        status, _ = self._pytest(f"{self.database}, what failed again", [*arguments, *alone])
+        return (0, failed) if status == 0 else (FAILED, [])
+
+    def _pytest(self, title: str, arguments: list[str]) -> tuple[int, list[str]]:
+        """Return the exit status, and what pytest's summary has of each test that failed."""
+        print(f"{title} ...", flush=True)
         began = time.monotonic()
         result = subprocess.run(
             [
-                *(sys.executable, "-m", "pytest", *DEFAULT_ARGUMENTS, "-m", self.marks),
+                *(sys.executable, "-m", "pytest", "-m", self.marks),
                 *(f"--ignore-glob={TESTS / pattern}" for pattern in self.ignored),
                 *arguments,
             ],
@@ -154,8 +173,8 @@ class Session:
             check=False,
         )
         seconds = time.monotonic() - began
-        print(f"\n=== {self.database}: {seconds:.0f} s ===\n{result.stdout}", flush=True)
-        return result.returncode
+        print(f"\n=== {title}: {seconds:.0f} s ===\n{result.stdout}", flush=True)
+        return result.returncode, re.findall(r"^(?:FAILED|ERROR) (.+)", result.stdout, re.MULTILINE)
 
     def _environment(self) -> dict[str, str]:
         environment = dict(os.environ)
@@ -166,7 +185,9 @@ class Session:
         return environment
 
 
-# Pytest's exit status where no test was picked: by -k, say, which picks some of other sessions.
+# Pytest's exit statuses where tests failed, and where none was picked: by -k, say, which picks some
+# of other sessions.
+FAILED = 1
 NOTHING_PICKED = 5
 
 
@@ -181,15 +202,24 @@ def sessions(found: list[str], marks: str, *, everywhere: bool) -> list[Session]
     ]
 
 
-def failures(to_run: list[Session], arguments: list[str]) -> list[str]:
-    """Run sessions, and return the names of those that failed: all, where no test was picked."""
-    statuses = [session.run(arguments) for session in to_run]
+def failures(
+    to_run: list[Session], arguments: list[str], *, again: bool
+) -> tuple[list[str], list[str]]:
+    """Run sessions.
+
+    Returns:
+        The names of those that failed (all, where no test was picked), and the tests that failed
+        at first and passed again.
+    """
+    ended = [session.run(arguments, again=again) for session in to_run]
+    statuses = [status for status, _ in ended]
     fine = {0} if set(statuses) == {NOTHING_PICKED} else {0, NOTHING_PICKED}
-    return [
+    failed = [
         session.database
         for session, status in zip(to_run, statuses, strict=True)
         if status not in fine
     ]
+    return failed, [test for _, tests in ended for test in tests]
 
 
 def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -212,6 +242,12 @@ def parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
         action="store_true",
         help="run what says the same on every database on each of them, too",
     )
+    parser.add_argument(
+        "--again",
+        metavar="FILE",
+        type=Path,
+        help="run a few tests that failed once more, and add those that pass then to this file",
+    )
     return parser.parse_known_args(arguments)
 
 
@@ -220,8 +256,10 @@ def main(arguments: list[str]) -> int:
     finders = {name: FINDERS[name] for name in options.on or FINDERS}
     databases_found, missing = find(finders)
     print(", ".join(f"{name}: {version}" for name, version in databases_found.items()), flush=True)
-    failed = failures(
-        sessions(list(databases_found), options.marks, everywhere=options.everywhere), for_pytest
+    failed, passed_again = failures(
+        sessions(list(databases_found), options.marks, everywhere=options.everywhere),
+        for_pytest,
+        again=options.again is not None,
     )
 
     others_found, others_missing = find(OTHERS)
@@ -229,6 +267,11 @@ def main(arguments: list[str]) -> int:
     print(f"\nTested on: {', '.join([*databases_found, *others_found])}.")
     for name, reason in missing.items():
         print(f"Not found, so not tested: {name} ({reason}).")
+    for test in passed_again:
+        line = f"Failed, and passed when it ran again, which is a defect to mend: {test}"
+        print(line)
+        with options.again.open("a") as file:
+            file.write(f"{line}\n")
     if failed:
         print(f"Failed on: {', '.join(failed)}.")
     if missing and options.require_all:
