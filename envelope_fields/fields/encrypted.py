@@ -254,12 +254,12 @@ class EncryptedFieldMixin(
         refuse_mask(self, value)
         value = defaults.meant(self, value)
         prepared = Unencrypted(value.open() if isinstance(value, SealedValue) else value, None)
-        if hasattr(value, "as_sql"):
-            if not writing.is_json_null(self, value):
-                return writing.admit(self, value, prepared)
-        elif defaults.suffices(self, connection):
-            return defaults.for_no_row(self, connection)
+        is_expression = hasattr(value, "as_sql")
         del value  # from here on the prepared value alone holds it: error reports show variables
+        if is_expression and not writing.is_json_null(self, prepared.value):
+            return writing.admit(self, prepared)
+        if not is_expression and defaults.suffices(self, connection):
+            return defaults.for_no_row(self, connection)
         return with_columns_beside(self, self._written(prepared, connection.alias))
 
     def _written(self, prepared: Unencrypted, using: str) -> bytes | None:

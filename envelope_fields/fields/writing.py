@@ -163,7 +163,11 @@ def is_json_null(field: Field[Any, Any], expression: Any) -> bool:
     )
 
 
-def admit(field: Field[Any, Any], expression: Any, json_null: Any) -> Any:
+class _NotAdmitted(Exception):
+    """The database would store the result of an expression of this class."""
+
+
+def admit(field: Field[Any, Any], prepared: Unencrypted) -> Any:
     """Return a resolved expression that encrypts, and the one to write in its place.
 
     Admitted are values of this very field, what `bulk_update` builds of them, NULL, and what stands
@@ -172,12 +176,24 @@ def admit(field: Field[Any, Any], expression: Any, json_null: Any) -> Any:
 
     Args:
         field: the field that is written.
-        expression: what Django is about to compile.
-        json_null: what stands for JSON null on its way to be encrypted.
+        prepared: has what Django is about to compile; of JSON null, it is what is encrypted.
 
     Raises:
         FieldError: it would store something unencrypted, or copy an envelope.
     """
+    try:
+        return _admitted(field, prepared.value, prepared)
+    except _NotAdmitted as refusal:
+        kind = str(refusal)
+    # Raised from here: variables below have the expression, whose repr shows values.
+    raise FieldError(
+        f"{field} is encrypted: the database would store the result of {kind}() as it "
+        f"is. Assign plain Python values; inside an expression, write "
+        f"Value(…, output_field={field.model.__name__}._meta.get_field({field.name!r}))."
+    )
+
+
+def _admitted(field: Field[Any, Any], expression: Any, json_null: Any) -> Any:
     kind = type(expression)
     if kind is StoredCol and expression.target == field:
         return expression
@@ -186,21 +202,17 @@ def admit(field: Field[Any, Any], expression: Any, json_null: Any) -> Any:
     if kind is Value and _is_of(field, expression):
         return _carrying(expression, field)
     if kind is Case:
-        expression.cases = [admit(field, case, json_null) for case in expression.cases]
-        expression.default = admit(field, expression.default, json_null)
+        expression.cases = [_admitted(field, case, json_null) for case in expression.cases]
+        expression.default = _admitted(field, expression.default, json_null)
         return _typed(expression, field)
     if kind is When:
-        expression.result = admit(field, expression.result, json_null)
+        expression.result = _admitted(field, expression.result, json_null)
         return _typed(expression, field)
     if kind is Cast and expression.output_field == field:
-        sources = [admit(field, source, json_null) for source in expression.source_expressions]
+        sources = [_admitted(field, each, json_null) for each in expression.source_expressions]
         expression.set_source_expressions(sources)
         return _typed(expression, field)
-    raise FieldError(
-        f"{field} is encrypted: the database would store the result of {kind.__name__}() as it "
-        f"is. Assign plain Python values; inside an expression, write "
-        f"Value(…, output_field={field.model.__name__}._meta.get_field({field.name!r}))."
-    )
+    raise _NotAdmitted(kind.__name__)
 
 
 def _is_of(field: Field[Any, Any], value: Value) -> bool:

@@ -202,7 +202,7 @@ def as_null(field: Any, value: Any) -> None:
     del value  # error reports show variables
     is_expression = hasattr(prepared.value, "as_sql")
     if is_expression and not writing.is_json_null(field, prepared.value):
-        writing.admit(field, prepared.value, prepared)
+        writing.admit(field, prepared)
     if prepared.instance is None and _has_values(prepared.value):
         if callable(field.key):
             alias_for(field, None)

@@ -45,6 +45,15 @@ HELD = (StoredIndex, Case, Cast)
 _KEPT: Any = object()  # the column stays as it is
 
 
+class WrittenValues(tuple[Any, ...]):
+    """What an UPDATE writes of each value of an index: an error report shows variables."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
+
 class FromStatement(PartOfStatement, Expression):
     """The index of what a statement writes."""
 
@@ -71,13 +80,12 @@ class FromStatement(PartOfStatement, Expression):
             return compiled(brought, self.index, compiler, connection)
         return _compiled_of(values, self.index, compiler, connection)
 
-    def _written(self, query: Any, connection: Any) -> list[Any] | None:
+    def _written(self, query: Any, connection: Any) -> WrittenValues | None:
         """Return what an UPDATE writes of each value; None if all of them stay as they are."""
-        written = {field: value for field, _, value in query.values}
-        values = [written.get(source.field, MISSING) for source in self.index.sources]
+        values = _written_of(self.index, query)
         if not any(value is MISSING for value in values):
-            return [resolved(value, query) for value in values]
-        there = [value for value in values if value is not MISSING]
+            return WrittenValues(resolved(value, query) for value in values)
+        there = WrittenValues(value for value in values if value is not MISSING)
         if there and not all(stays(value, connection) for value in there):
             names = " and ".join(self.index.source_names)
             raise FieldError(f"{self.index} is made of {names}: write them in one statement.")
@@ -90,6 +98,12 @@ class FromStatement(PartOfStatement, Expression):
         return self.row.instance is not None and not any(
             source.field.attname in vars(self.row.instance) for source in self.index.sources
         )
+
+
+def _written_of(index: Any, query: Any) -> WrittenValues:
+    """Return what an UPDATE writes of each value of an index, or that it is missing."""
+    written = {field: value for field, _, value in query.values}
+    return WrittenValues(written.get(source.field, MISSING) for source in index.sources)
 
 
 class IndexBytes(Expression):
@@ -136,7 +150,7 @@ def _made(index: Any, values: Sequence[Any], connection: Any) -> Any:
     """Return the index of what is written: bytes, None, a CASE, or that it is kept."""
     kinds = set(map(type, values))
     if kinds == {Cast}:
-        return _made(index, [inside_cast(each) for each in values], connection)
+        return _made(index, WrittenValues(map(inside_cast, values)), connection)
     if kinds == {Case}:
         return _made_case(index, values, connection)
     if kinds & {Case, Cast, When}:
@@ -150,15 +164,14 @@ def _made(index: Any, values: Sequence[Any], connection: Any) -> Any:
 
 def _made_case(index: Any, cases: Sequence[Any], connection: Any) -> Any:
     """Return the CASE of an index: its conditions are those of the CASE of each value."""
-    first = cases[0]
-    if any(_conditions(each) != _conditions(first) for each in cases[1:]):
-        raise not_computed(index.sources[0].field, first)
+    if any(_conditions(each) != _conditions(cases[0]) for each in cases[1:]):
+        raise not_computed(index.sources[0].field, cases[0])
     results = [
-        _branch(index, [each.cases[place].result for each in cases], connection)
-        for place in range(len(first.cases))
+        _branch(index, WrittenValues(each.cases[place].result for each in cases), connection)
+        for place in range(len(cases[0].cases))
     ]
-    default = _branch(index, [each.default for each in cases], connection)
-    return case_like(first, results, default, index)
+    default = _branch(index, WrittenValues(each.default for each in cases), connection)
+    return case_like(cases[0], results, default, index)
 
 
 def _conditions(case: Any) -> list[Any]:

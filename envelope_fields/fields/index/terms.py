@@ -16,6 +16,7 @@ from envelope_fields.fields.masks import refuse_mask
 from envelope_fields.fields.prepared import PreparedValue, Scoped, Unencrypted
 from envelope_fields.fields.sealed import SealedValue
 from envelope_fields.fields.searches import finds_nothing
+from envelope_fields.fields.validation import refuse
 from envelope_fields.fields.writing import guarded
 
 
@@ -164,6 +165,8 @@ def _form_in_row(index: Any, source: Any, prepared: Unencrypted) -> bytes | None
 
 def _form_looked_for(index: Any, source: Any, prepared: Unencrypted) -> bytes | None:
     refuse_mask(source.field, prepared.value)
+    if isinstance(prepared.value, bytes | bytearray | memoryview):
+        refuse(source.field, prepared.value)
     if isinstance(prepared.value, SealedValue):
         prepared = Unencrypted(prepared.value.open(), None)
     if source.path and not source.field.is_null(prepared.value):

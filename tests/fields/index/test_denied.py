@@ -1,9 +1,12 @@
 """Indexes where the principal may not read a value, or not use the key."""
 
 import html
+import traceback
 
 import pytest
 from django.core.exceptions import FieldError
+from django.db.models import Case, F, Value, When
+from django.db.models.functions import Lower
 from django.db.transaction import atomic
 from django.test import RequestFactory
 from django.views.debug import ExceptionReporter
@@ -17,11 +20,12 @@ from envelope_fields.keyring import indexes
 from envelope_fields.lifecycle import create_master_key, disable
 from envelope_fields.models import MasterKey
 from envelope_fields.policy import APPLICATION, acting_as
-from tests.models.indexed import Guarded, Person, Sealed
+from tests.models.indexed import Guarded, Person, Sealed, Visit
 from tests.models.shadows import shadow_of
 from tests.models.tables import made
 
 VALUE = "secret@example.org"
+WRAPPED = Value(VALUE, output_field=Person._meta.get_field("email"))
 
 
 @pytest.fixture
@@ -147,6 +151,52 @@ def test_no_error_report_shows_the_value(do, is_known, monkeypatch):
     report = html.unescape(reporter.get_traceback_html())
     assert "envelope_fields/keyring/indexes.py" in report
     assert VALUE not in report
+
+
+def _changed():
+    row = Person.objects.get()
+    row.email = VALUE
+    return row
+
+
+@pytest.mark.parametrize(
+    "do",
+    [
+        lambda: Person.objects.update(email=VALUE),
+        lambda: Person.objects.update(email=WRAPPED),
+        lambda: Person.objects.update(email=Case(When(pk=1, then=WRAPPED), default=WRAPPED)),
+        lambda: Person.objects.bulk_update([_changed()], ["email"]),
+        lambda: Person.plain.bulk_update([_changed()], ["email"]),
+        lambda: _changed().save(),
+        lambda: Person.objects.update(email=Case(When(pk=1, then=WRAPPED), default=F("email"))),
+        lambda: Person.objects.update(email=Lower(Value(VALUE))),
+        lambda: Visit.objects.filter(contact=VALUE.encode()),
+    ],
+    ids=[
+        "update",
+        "value",
+        "case",
+        "bulk_update",
+        "of Django",
+        "save",
+        "copied",
+        "computed",
+        "bytes",
+    ],
+)
+def test_no_variable_of_ours_shows_the_value(do):
+    """Django's own show what was given for `update()`."""
+    Person.objects.create(email="another@example.org")
+    disable("search")
+    with pytest.raises((MasterKeyUnusable, FieldError, TypeError)) as caught, atomic():
+        do()
+    ours = [
+        each
+        for each in traceback.walk_tb(caught.tb)
+        if each[0].f_globals["__name__"].startswith("envelope_fields.")
+    ]
+    assert ours
+    assert [frame.f_code.co_name for frame, _ in ours if VALUE in repr(frame.f_locals)] == []
 
 
 def _fail(label, key, purpose):
