@@ -194,6 +194,7 @@ def _in_schemas(table: _Table, relations: list[Relation]) -> Iterator[_Table]:
     relations = [each for each in relations if not schema or [each.schema] == schema]
     if not relations:
         yield table
+        return
     wanted = configuration().schemas.of(table.database)
     relations = [each for each in relations if each.schema is None or each.schema in wanted]
     together = {each.oid for each in relations}

@@ -15,6 +15,8 @@ from envelope_fields.conf.backends import (
     LIFETIME_ENTRIES,
     BackendSettings,
     Lifetime,
+    Lifetimes,
+    RootKeys,
     backend_settings,
     further_of,
     lifetime_of,
@@ -78,10 +80,9 @@ class ApiSettings(NamedTuple):
 class Configuration:
     """`ENVELOPE_FIELDS`, checked, with a default for what it leaves out."""
 
-    root_keys: Mapping[str, BackendSettings] = field(default_factory=dict)
+    root_keys: RootKeys = field(default_factory=RootKeys)
     further_root_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    lifetimes: Mapping[str, Lifetime] = field(default_factory=dict)
-    other_lifetime: Lifetime = field(default_factory=Lifetime)
+    lifetimes: Lifetimes = field(default_factory=lambda: Lifetimes({}, Lifetime()))
     database: str = DEFAULT_DB_ALIAS
     key_cache_seconds: float = 60
     require_principal: bool = False
@@ -89,16 +90,6 @@ class Configuration:
     api: ApiSettings = field(default_factory=ApiSettings)
     rotation_worker: BackendSettings | None = None
     schemas: Schemas = field(default_factory=Schemas)
-
-    def lifetime(self, root_key: str) -> Lifetime:
-        """Return for how long what is under a root key is used, also where it has no entry."""
-        return self.lifetimes.get(root_key) or self.other_lifetime
-
-    @property
-    def least_max_age(self) -> float:
-        """The least of the greatest ages of material under any root key, in seconds."""
-        lifetimes = (*self.lifetimes.values(), self.other_lifetime)
-        return min(each.max_age for each in lifetimes)
 
     @property
     def wrapping_root_key(self) -> str:
@@ -114,20 +105,6 @@ class Configuration:
         """Return by which root keys one that names `name`, or none, is wrapped: it, and further."""
         own = name or self.wrapping_root_key
         return (own, *self.further_root_keys.get(own, ()))
-
-    def root_key(self, name: str) -> BackendSettings:
-        """Return the entry of the root key `name`.
-
-        Raises:
-            ImproperlyConfigured: the settings have none of that name.
-        """
-        try:
-            return self.root_keys[name]
-        except KeyError:
-            raise ImproperlyConfigured(
-                f'{SETTING}["ROOT_KEYS"] has no root key {name!r}, by which stored master keys are '
-                f"wrapped. {valid(self.root_keys)} Keep a root key until nothing is wrapped by it."
-            ) from None
 
 
 @cache
@@ -167,10 +144,10 @@ def _read() -> Configuration:
     return Configuration(
         **read,
         further_root_keys={name: further_of(name, entries) for name in entries},
-        lifetimes={
-            name: lifetime_of(entry, where(name), for_all) for name, entry in entries.items()
-        },
-        other_lifetime=for_all,
+        lifetimes=Lifetimes(
+            {name: lifetime_of(entry, where(name), for_all) for name, entry in entries.items()},
+            for_all,
+        ),
     )
 
 

@@ -113,7 +113,34 @@ class Lifetime:
     grace: float = 86_400  # for how much longer, where it does not answer
 
 
-def root_key_settings(given: Any) -> dict[str, BackendSettings]:
+class RootKeys(dict[str, BackendSettings]):
+    """The root keys of the settings by their names; `ImproperlyConfigured` where one has none."""
+
+    def __missing__(self, name: str) -> BackendSettings:
+        raise ImproperlyConfigured(
+            f"{_SETTING} has no root key {name!r}, by which stored master keys are "
+            f"wrapped. {valid(self)} Keep a root key until nothing is wrapped by it."
+        )
+
+
+class Lifetimes(dict[str, Lifetime]):
+    """For how long what is under a root key is used, by its name, also where it has no entry.
+
+    Attributes:
+        other: that of root keys without an entry.
+        least_max_age: the least of the greatest ages of material under any of them, in seconds.
+    """
+
+    def __init__(self, lifetimes: Mapping[str, Lifetime], other: Lifetime) -> None:
+        super().__init__(lifetimes)
+        self.other = other
+        self.least_max_age = min(each.max_age for each in (*self.values(), other))
+
+    def __missing__(self, name: str) -> Lifetime:
+        return self.other
+
+
+def root_key_settings(given: Any) -> RootKeys:
     """Return the backends of root keys, by their names."""
     if not isinstance(given, Mapping):
         raise ImproperlyConfigured(f"{_SETTING} must be a dictionary.")
@@ -123,10 +150,10 @@ def root_key_settings(given: Any) -> dict[str, BackendSettings]:
                 f"{_SETTING} has the name {name!r}; names are text of at most "
                 f"{ROOT_KEY_NAME_LENGTH} characters."
             )
-    return {
-        name: backend_settings(entry, where(name), (*LIFETIME_ENTRIES, FURTHER_ENTRY))
-        for name, entry in given.items()
-    }
+    entries = (*LIFETIME_ENTRIES, FURTHER_ENTRY)
+    return RootKeys(
+        {name: backend_settings(entry, where(name), entries) for name, entry in given.items()}
+    )
 
 
 def where(root_key: str) -> str:

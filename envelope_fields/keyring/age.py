@@ -145,7 +145,7 @@ class Material(KeyBuffer):
 
     def remaining_seconds(self, now: Moment) -> float:
         """Return for how long it may be used yet, if its root key does not answer."""
-        settings = configuration().lifetime(self.root_key)
+        settings = configuration().lifetimes[self.root_key]
         return settings.max_age + settings.grace - self.asked_at.age_at(now)
 
     def is_due(self, share: float = 1) -> bool:
@@ -156,7 +156,7 @@ class Material(KeyBuffer):
         age = self.asked_at.age()
         if self._due_at is not None and age >= self._due_at:
             return True
-        max_age = configuration().lifetime(self.root_key).max_age
+        max_age = configuration().lifetimes[self.root_key].max_age
         return age >= share * self._due_share * max_age
 
     def begin_renewal(self) -> bool:

@@ -95,7 +95,7 @@ def _usable(name: bytes) -> _LegacyKey | None:
 
 
 def _is_too_old(key: _LegacyKey) -> bool:
-    return key.since.age() >= configuration().least_max_age
+    return key.since.age() >= configuration().lifetimes.least_max_age
 
 
 def _kept(name: bytes, derived: KeyBuffer) -> _LegacyKey:

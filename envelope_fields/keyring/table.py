@@ -180,7 +180,7 @@ def table_now() -> Table:
     since = uptime()
     materials.wipe_what_is_over()
     # What is derived from material does not outlive its greatest age.
-    return Table(min(cache_seconds(), configuration().least_max_age), since)
+    return Table(min(cache_seconds(), configuration().lifetimes.least_max_age), since)
 
 
 def _read(using: str) -> float | None:

@@ -253,7 +253,7 @@ class DerivedKeys:
         self.wrapping: dict[Named, tuple[WrappingKey, int]] = {}
         self._since = _last_drop
         settings = configuration()
-        longest = min(settings.key_cache_seconds, settings.least_max_age)
+        longest = min(settings.key_cache_seconds, settings.lifetimes.least_max_age)
         self._deadline = uptime() + min(longest, materials.remaining_seconds())
 
     def is_over(self) -> bool:

@@ -201,7 +201,7 @@ def _has_begun_anew(name: str, session: tuple[int, Moment] | None) -> bool:
 
 
 def _ask(name: str, question: Callable[[RootKey], _Answer]) -> _Answer:
-    entry = configuration().root_key(name)
+    entry = configuration().root_keys[name]
     try:
         return question(_root_key(entry))
     except (EnvelopeError, ImproperlyConfigured):

@@ -181,7 +181,7 @@ def update_master_key(
     if isinstance(key, MasterKeyVersion):
         raise TypeError("A version has none of these; its master key has.")
     if given.get("root_key") is not None:
-        configuration().root_key(given["root_key"])
+        configuration().root_keys[given["root_key"]]  # or it raises
     action = Action.MANAGE_GRANTS if set(given) == {"application_use"} else None
     with context.performing(Operation.UPDATE, key, actor, action) as done:
         if "application_use" in given:

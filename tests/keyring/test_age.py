@@ -154,7 +154,7 @@ class TestAge:
             "ROOT_KEYS": {"default": entry(MATERIAL_MAX_AGE_SECONDS=120)},
             "MATERIAL_MAX_AGE_SECONDS": 10,
         }
-        assert configuration().lifetime("default").max_age == 120
+        assert configuration().lifetimes["default"].max_age == 120
         read(note)
         asked()
         clock(59)

@@ -94,7 +94,7 @@ ACTS = {
     "dropping a version": lambda version_id: keyring.cache.known.table.forget_version(version_id),
     "what a change forgets": lambda _: key_changes.announce_new_user(),
     "wiping what is over": lambda _: materials.wipe_what_is_over(),
-    "making a root key": lambda _: wrapping._root_key(configuration().root_key("default")),
+    "making a root key": lambda _: wrapping._root_key(configuration().root_keys["default"]),
     "a denial": lambda _: denied(),
 }
 
