@@ -43,7 +43,7 @@ def _connect(config: AppConfig) -> None:
     from envelope_fields import forks, grants, migrating
     from envelope_fields.audit import denials, legacy_reads, uses
     from envelope_fields.fields.legacy.reading import on_read
-    from envelope_fields.fixtures import conversions, keys, serializers
+    from envelope_fields.fixtures import conversions, keys, rights, serializers
     from envelope_fields.lifecycle import indexes, on_demand
     from envelope_fields.policy import users
 
@@ -54,6 +54,7 @@ def _connect(config: AppConfig) -> None:
     grants.connect()
     serializers.connect()
     keys.connect()
+    rights.connect()
     conversions.connect()
     uses.connect()
     legacy_reads.connect()

@@ -247,6 +247,7 @@ class Operation(StrEnum):
     FORGET_CONVERSION = "forget_conversion", _Entry(
         label=_("forget conversion"), command="conversions"
     )
+    LOAD_FIXTURE = "load_fixture", _Entry(label=_("load fixture"))
     CONFIRM_DELETION = "confirm_deletion", _Entry(label=_("confirm deletion"))
     LIMIT_ROTATION = "limit_rotation", _Entry(label=_("limit rotation"))
     COMPLETE_ROTATION = "complete_rotation", _Entry(label=_("complete rotation"))
