@@ -1,23 +1,35 @@
-"""Plaintext material, for how long it may be used, and what holds it: what leaves that is wiped.
+"""For how long material may be used, and what is known of keys; and the clocks that this goes by.
 
-Also the clocks that this goes by, and for how long a root key that failed is not asked again.
+The age of material counts from before the root key was asked for it, and use does not extend it: a
+process that is busy asks as often as one that rests. By its greatest age the root key is asked
+anew; where that does not answer, the material is used for a time of grace. Both are settings of the
+root key. What holds material wipes what leaves it.
 
-Its age counts from before the root key was asked for it, and use does not extend it: a process that
-is busy asks as often as one that rests. By its greatest age the root key is asked anew; where that
-does not answer, the material is used for a time of grace. Both are settings of the root key.
+A key that is shredded must not be written under any more, so its shredder waits until no process
+can go by what it knew before. Each has a `KEY_CACHE_SECONDS` of its own; the bound of them all is a
+row in the keys' database. A process that starts with more raises it first, and each goes by the
+bound where that is less. Lowering it is an act of `envelope_fields.lifecycle`.
 """
 
+import logging
 import random
 import time
 from collections.abc import Callable
 from functools import partial
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from django.db import DatabaseError, connections, transaction
 
 from envelope_fields.conf import configuration
 from envelope_fields.crypto.buffers import KeyBuffer, wipe
 from envelope_fields.crypto.context import KeyVersionContext
-from envelope_fields.exceptions import RootKeyUnavailable, copied
+from envelope_fields.databases import transactions
+from envelope_fields.exceptions import MasterKeyUnusable
+from envelope_fields.keyring.rows import explained
+from envelope_fields.models import KeyCacheBound
+
+_logger = logging.getLogger(__name__)
 
 # Where a root key refused one version, the others under it are asked for within this time, not all
 # at once.
@@ -29,6 +41,7 @@ FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
 # Longer than a client library takes for all its attempts. What has not come by then never comes:
 # whatever asked was interrupted between two steps.
 WAIT_SECONDS = 30
+BOUND = 1  # the row of the bound of key caches
 
 
 class Moment(NamedTuple):
@@ -81,36 +94,6 @@ class Pause:
 
     def is_over(self) -> bool:
         return moment().monotonic >= self.until
-
-
-class Silence:
-    """That of one root key: where a caller waited in vain, others fail at once for a while.
-
-    It lasts ten times as long as the caller waited. So a root key that hangs takes a tenth of a
-    thread's time, however many versions the thread needs; and one that fails within a second is
-    asked for each, since what is wrong may be about that one.
-    """
-
-    _TIMES = 10
-    _NOTICED_SECONDS = 1
-
-    def __init__(self) -> None:
-        self._until = 0.0
-        self._error: Exception | None = None
-
-    def check(self) -> None:
-        """Return if the root key may be asked; else raise what was raised last."""
-        error = self._error
-        if error is not None and moment().monotonic < self._until:
-            raise copied(error)
-
-    def note(self, error: RootKeyUnavailable, since: Moment) -> None:
-        """Begin, after the root key was asked `since` then, and did not answer."""
-        now = moment().monotonic
-        waited = now - since.monotonic
-        if waited >= self._NOTICED_SECONDS:
-            self._error = copied(error)
-            self._until = now + min(self._TIMES * waited, LONGEST_PAUSE_SECONDS)
 
 
 class Material(KeyBuffer):
@@ -238,3 +221,68 @@ class Store(dict[KeyVersionContext, Material]):
         """Wipe everything."""
         for context, material in tuple(self.items()):
             self.drop(context, material)
+
+
+# -- What is known of keys -------------------------------------------------------------------------
+
+_raised_to: float | None = None  # the setting of this process, once the bound covers it
+
+
+def cache_seconds() -> float:
+    """Return how long what is read of keys from now on may be gone by.
+
+    Raises:
+        MasterKeyUnusable: the keys' database could not be read, or has no number there.
+    """
+    wanted = configuration().key_cache_seconds
+    if not wanted:
+        return wanted
+    using = configuration().database
+    with explained(using):
+        bound = _read(using)
+        if bound is None or (bound < wanted and _raised_to != wanted):
+            bound = _raise(using, wanted, bound or 0)
+    return min(wanted, bound)
+
+
+def _read(using: str) -> float | None:
+    bounds = KeyCacheBound.objects.using(using).filter(pk=BOUND)
+    found = bounds.values_list("seconds", flat=True).first()
+    if found is None or isinstance(found, float):
+        return found
+    raise MasterKeyUnusable(
+        f"The bound of key caches in the database {using!r} is no number: set `seconds` of its "
+        "one row, a KeyCacheBound, to the longest KEY_CACHE_SECONDS of any process."
+    )
+
+
+def _raise(using: str, seconds: float, bound: float) -> float:
+    """Raise the bound to `seconds` if that is possible, and return what may be relied on now."""
+    try:
+        if transactions.in_transaction(using) and not transactions.in_test(using):
+            if not transactions.has_autonomous(using):
+                _raise_after(using, seconds)
+                return bound
+            transactions.autonomous(partial(_write, using, seconds), using)
+        else:
+            _write(using, seconds)
+    except DatabaseError as error:  # what was read before may still be relied on
+        _logger.warning("The bound of key caches was not raised: %s", type(error).__name__)
+        return bound
+    return seconds
+
+
+def _raise_after(using: str, seconds: float) -> None:
+    """Raise the bound after this transaction, which on SQLite has the only lock there is."""
+    hooks: list[Any] = connections[using].run_on_commit
+    if not any(getattr(hook, "func", None) is _write for _, hook, *_ in hooks):
+        transaction.on_commit(partial(_write, using, seconds), using=using, robust=True)
+
+
+def _write(using: str, seconds: float) -> None:
+    global _raised_to
+    bounds = KeyCacheBound.objects.using(using)
+    # Not in one transaction: on MariaDB, two processes would wait for each other.
+    bounds.bulk_create([KeyCacheBound(pk=BOUND, seconds=seconds)], ignore_conflicts=True)
+    bounds.filter(pk=BOUND, seconds__lt=seconds).update(seconds=seconds)
+    _raised_to = seconds

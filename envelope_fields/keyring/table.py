@@ -1,42 +1,27 @@
-"""What a process knows of keys, as of one moment, and for how long it may go by that.
+"""What a process knows of keys, as of one moment; `age` says for how long it may go by that."""
 
-A key that is shredded must not be written under any more, so its shredder waits until no process
-can go by what it knew before. Each has a `KEY_CACHE_SECONDS` of its own; the bound of them all is a
-row in the keys' database. A process that starts with more raises it first, and each goes by the
-bound where that is less. Lowering it is an act of `envelope_fields.lifecycle`.
-"""
-
-import logging
 from collections.abc import Iterator
-from functools import partial
 from itertools import count, islice
 from typing import Any
 from uuid import UUID
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hmac import HMAC
-from django.db import DatabaseError, connections, transaction
 
 from envelope_fields.conf import configuration
 from envelope_fields.crypto.envelope import WrappingKey
-from envelope_fields.databases import transactions
-from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.keyring import materials, rows
-from envelope_fields.keyring.age import uptime
+from envelope_fields.keyring.age import cache_seconds, uptime
 from envelope_fields.keyring.index_rows import IndexRow
 from envelope_fields.keyring.uses import Purpose, Serving, Uses, counted
-from envelope_fields.models import KeyCacheBound
 from envelope_fields.policy import KeyVersionState, decisions
 from envelope_fields.policy.data import PolicyData
 
-BOUND = 1  # the row
 WRAPS_PER_PREFIX = 4096  # docs/spec/envelope-v1.md, "Nonce"
 UNWRAPPING_KEYS = WRAPPING_KEYS = 4096  # about 2 kB each
 HANDLES = 16384
 ABSORBED = 4096
 LET_GO = 64  # the part of what is kept that goes at once
-
-_logger = logging.getLogger(__name__)
 
 # Each with what is `Serving`. A derived key that opens data keys:
 Opening = tuple[AESGCM, Uses, bool, bool, KeyVersionState]
@@ -155,72 +140,9 @@ class Table:
         kept[which] = what
 
 
-_raised_to: float | None = None  # the setting of this process, once the bound covers it
-
-
-def cache_seconds() -> float:
-    """Return how long what is read of keys from now on may be gone by.
-
-    Raises:
-        MasterKeyUnusable: the keys' database could not be read, or has no number there.
-    """
-    wanted = configuration().key_cache_seconds
-    if not wanted:
-        return wanted
-    using = configuration().database
-    with rows.explained(using):
-        bound = _read(using)
-        if bound is None or (bound < wanted and _raised_to != wanted):
-            bound = _raise(using, wanted, bound or 0)
-    return min(wanted, bound)
-
-
 def table_now() -> Table:
     """Return an empty table; its time runs from before the bound was read. Errors as above."""
     since = uptime()
     materials.wipe_what_is_over()
     # What is derived from material does not outlive its greatest age.
     return Table(min(cache_seconds(), configuration().lifetimes.least_max_age), since)
-
-
-def _read(using: str) -> float | None:
-    bounds = KeyCacheBound.objects.using(using).filter(pk=BOUND)
-    found = bounds.values_list("seconds", flat=True).first()
-    if found is None or isinstance(found, float):
-        return found
-    raise MasterKeyUnusable(
-        f"The bound of key caches in the database {using!r} is no number: set `seconds` of its "
-        "one row, a KeyCacheBound, to the longest KEY_CACHE_SECONDS of any process."
-    )
-
-
-def _raise(using: str, seconds: float, bound: float) -> float:
-    """Raise the bound to `seconds` if that is possible, and return what may be relied on now."""
-    try:
-        if transactions.in_transaction(using) and not transactions.in_test(using):
-            if not transactions.has_autonomous(using):
-                _raise_after(using, seconds)
-                return bound
-            transactions.autonomous(partial(_write, using, seconds), using)
-        else:
-            _write(using, seconds)
-    except DatabaseError as error:  # what was read before may still be relied on
-        _logger.warning("The bound of key caches was not raised: %s", type(error).__name__)
-        return bound
-    return seconds
-
-
-def _raise_after(using: str, seconds: float) -> None:
-    """Raise the bound after this transaction, which on SQLite has the only lock there is."""
-    hooks: list[Any] = connections[using].run_on_commit
-    if not any(getattr(hook, "func", None) is _write for _, hook, *_ in hooks):
-        transaction.on_commit(partial(_write, using, seconds), using=using, robust=True)
-
-
-def _write(using: str, seconds: float) -> None:
-    global _raised_to
-    bounds = KeyCacheBound.objects.using(using)
-    # Not in one transaction: on MariaDB, two processes would wait for each other.
-    bounds.bulk_create([KeyCacheBound(pk=BOUND, seconds=seconds)], ignore_conflicts=True)
-    bounds.filter(pk=BOUND, seconds__lt=seconds).update(seconds=seconds)
-    _raised_to = seconds

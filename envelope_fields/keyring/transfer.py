@@ -22,12 +22,13 @@ from envelope_fields.crypto.envelope import WrappingKey
 from envelope_fields.databases import in_queries
 from envelope_fields.exceptions import EnvelopeError, MasterKeyUnusable
 from envelope_fields.keyring import cache, materials, rows
-from envelope_fields.keyring.age import uptime
-from envelope_fields.keyring.table import UNWRAPPING_KEYS, WRAPS_PER_PREFIX, Table, cache_seconds
+from envelope_fields.keyring.age import cache_seconds, uptime
+from envelope_fields.keyring.table import UNWRAPPING_KEYS, WRAPS_PER_PREFIX
 from envelope_fields.keyring.uses import MOVE_VALUE, count_many
 from envelope_fields.models import KeyState, key_changes
 from envelope_fields.policy import decisions
 from envelope_fields.policy.attempts import Attempt
+from envelope_fields.policy.data import PolicyData
 
 # Reading keys for each batch took a tenth of a rotation's time.
 SECONDS_BETWEEN_LOOKS = 1
@@ -52,10 +53,15 @@ class Transfer:
         self._field_path = field_path
         self._managed_by = managed_by
         self._derived = DerivedKeys()
-        self._table = Table(seconds=0)
         self._epoch = -1  # so that keys are read when the first batch begins
         self._known_until = self._write_until = 0.0
+        self._forget_known()
         self._forget_admitted()
+
+    def _forget_known(self) -> None:
+        self._versions: dict[bytes, rows.KeyRow] = {}
+        self._current: dict[Named, rows.KeyRow] = {}
+        self._policy_data = PolicyData()
 
     def _forget_admitted(self) -> None:
         self._openable: set[bytes] = set()  # the versions that values may be opened under
@@ -81,9 +87,11 @@ class Transfer:
         if not has_changed and uptime() < self._known_until:
             self.prepare(version_ids=version_ids)
             return is_over
-        before, began, seconds = self._table, uptime(), _seconds_to_write()
-        self._epoch, self._table = cache.epoch, Table(seconds=0)
-        self.prepare(before.current, version_ids={*before.versions, *version_ids})
+        before, current = self._versions, self._current
+        began, seconds = uptime(), _seconds_to_write()
+        self._epoch = cache.epoch
+        self._forget_known()
+        self.prepare(current, version_ids={*before, *version_ids})
         holds = self._holds(before)
         if not holds:
             self._forget_admitted()
@@ -101,19 +109,18 @@ class Transfer:
             keys: master keys that values go under.
             version_ids: versions that they are under; they may go under the current ones, too.
         """
-        table = self._table
-        for ids in _chunks(version_ids, table.versions):
+        for ids in _chunks(version_ids, self._versions):
             found = rows.with_version_ids(ids)
-            table.versions.update({row.state.version_id: row for row in found})
+            self._versions.update({row.state.version_id: row for row in found})
             keys = {*keys, *(row.state.key_id for row in found)}
-        for names in _chunks(keys, table.current):
-            table.current.update(rows.current_versions(names))
+        for names in _chunks(keys, self._current):
+            self._current.update(rows.current_versions(names))
 
-    def _holds(self, before: Table) -> bool:
+    def _holds(self, before: Mapping[bytes, rows.KeyRow]) -> bool:
         """Whether all that was admitted is as it was, and would be admitted again."""
-        versions = self._table.versions
+        versions = self._versions
         if self._has_refused or any(
-            versions.get(version_id) != row for version_id, row in before.versions.items()
+            versions.get(version_id) != row for version_id, row in before.items()
         ):
             return False
         try:
@@ -137,7 +144,7 @@ class Transfer:
         if key is not None and version_id in self._openable:
             return key
         with self._noting_refusals():
-            row = self._table.version(version_id)
+            row = self._version(version_id)
             self._admit(_as_if_enabled(row))
             key = key or materials.derived(row, derivation[layout.HEADER_BYTES :])
         kept.keep_unwrapping_key(derivation, key)
@@ -164,7 +171,9 @@ class Transfer:
 
     def _admitted_to(self, key: Named) -> rows.KeyRow:
         """Return the current version of a master key, if values may be written under it."""
-        row = self._table.current_version(key)
+        row = self._current.get(key)
+        if row is None:
+            row = self._current[key] = rows.current_version(key)
         self._admit(row)
         if isinstance(key, str):
             row.policy.check_serves_fields(row.state.alias, self._managed_by)
@@ -174,7 +183,7 @@ class Transfer:
     def _admit(self, row: rows.KeyRow) -> None:
         version = row.state
         attempt = Attempt(MOVE_VALUE.action, version.key_id, version.alias, self._field_path)
-        decisions.admit(attempt, row.policy, self._table.policy_data, configuration().database)
+        decisions.admit(attempt, row.policy, self._policy_data, configuration().database)
         version.check(MOVE_VALUE.action)
 
     @contextmanager
@@ -207,13 +216,19 @@ class Transfer:
         in_time = not seconds or uptime() < self._write_until
         return in_time and len(found) == len(wanted)
 
+    def _version(self, version_id: bytes) -> rows.KeyRow:
+        row = self._versions.get(version_id)
+        if row is None:
+            row = self._versions[version_id] = rows.with_version_id(version_id)
+        return row
+
     def key_of(self, version_id: bytes) -> UUID:
         """Return the id of the master key that a version is of; errors as `unwrapping_key`'s."""
-        return self._table.version(version_id).state.key_id
+        return self._version(version_id).state.key_id
 
     def check_key(self, version_id: bytes) -> None:
         """Return if the master key of a version is enabled; errors as `unwrapping_key`'s."""
-        version = self._table.version(version_id).state
+        version = self._version(version_id).state
         replace(version, state=KeyState.ENABLED).check(MOVE_VALUE.action)
 
     def count(self, opened_under: Mapping[bytes, int]) -> None:

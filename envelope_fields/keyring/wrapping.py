@@ -24,8 +24,9 @@ from envelope_fields.exceptions import (
     RootKeyRefused,
     RootKeyUnavailable,
     WrappedKeyAltered,
+    copied,
 )
-from envelope_fields.keyring.age import Moment, Silence, moment
+from envelope_fields.keyring.age import LONGEST_PAUSE_SECONDS, Moment, moment
 from envelope_fields.root_keys import KeyVersionContext, MayNotUnwrap, RootKey, Unwrapped, Wrapped
 
 _Answer = TypeVar("_Answer")
@@ -36,6 +37,35 @@ FRESH_SECONDS = 60
 _logger = logging.getLogger("envelope_fields.root_keys")
 _made: dict[BackendSettings, RootKey] = {}
 _lock = RLock()  # of making one, which touches nothing outside
+
+
+class Silence:
+    """That of one root key: where a caller waited in vain, others fail at once for a while.
+
+    It lasts ten times as long as the caller waited. So a root key that hangs takes a tenth of a
+    thread's time, however many versions the thread needs; and one that fails within a second is
+    asked for each, since what is wrong may be about that one.
+    """
+
+    def __init__(self) -> None:
+        self._until = 0.0
+        self._error: Exception | None = None
+
+    def check(self) -> None:
+        """Return if the root key may be asked; else raise what was raised last."""
+        error = self._error
+        if error is not None and moment().monotonic < self._until:
+            raise copied(error)
+
+    def note(self, error: RootKeyUnavailable, since: Moment) -> None:
+        """Begin, after the root key was asked `since` then, and did not answer."""
+        now = moment().monotonic
+        waited = now - since.monotonic
+        if waited >= 1:
+            self._error = copied(error)
+            self._until = now + min(10 * waited, LONGEST_PAUSE_SECONDS)
+
+
 # By the names of root keys:
 _silences: dict[str, Silence] = {}
 _sessions: dict[str, tuple[int, Moment]] = {}  # how often each began anew, and when last
@@ -57,7 +87,13 @@ def wrap(root_key: str, material: bytearray, context: KeyVersionContext) -> Wrap
         ImproperlyConfigured: the root key is not in the settings, or not a key.
         RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
-    wrapped = _checked(root_key, _answer(root_key, lambda root: root.wrap(material, context)))
+    wrapped: Any = _answer(root_key, lambda root: root.wrap(material, context))
+    given: Any = wrapped if isinstance(wrapped, Wrapped) else (None, None)
+    if not isinstance(given[0], bytes) or not _is_id(given[1]):
+        raise RootKeyRefused(
+            f"The backend of the root key {root_key!r} must return a Wrapped of bytes, and of an "
+            f"id that is text of at most {WRAPPING_KEY_ID_LENGTH} characters."
+        )
     try:
         opened, wrapping_key_id = unwrap_identified(root_key, wrapped.material, context)
     except MayNotUnwrap:
@@ -104,7 +140,8 @@ def _taken_over(root_key: str, answer: Any) -> tuple[KeyBuffer, str]:
     given: Any = answer if isinstance(answer, Unwrapped) else (None, None)
     material, wrapping_key_id = given
     del answer, given  # error reports show the variables of each frame
-    if _is_material(material) and _is_id(wrapping_key_id):
+    is_material = isinstance(material, bytearray) and len(material) == xaes.KEY_BYTES
+    if is_material and any(material) and _is_id(wrapping_key_id):
         buffer = KeyBuffer(material)
         wipe(material)
         return buffer, wrapping_key_id
@@ -238,22 +275,8 @@ def _root_key(entry: BackendSettings) -> RootKey:
     return made
 
 
-def _checked(root_key: str, answer: Any) -> Wrapped:
-    given: Any = answer if isinstance(answer, Wrapped) else (None, None)
-    if isinstance(given[0], bytes) and _is_id(given[1]):
-        return Wrapped(*given)
-    raise RootKeyRefused(
-        f"The backend of the root key {root_key!r} must return a Wrapped of bytes, and of an id "
-        f"that is text of at most {WRAPPING_KEY_ID_LENGTH} characters."
-    )
-
-
 def _is_id(wrapping_key_id: Any) -> bool:
     return isinstance(wrapping_key_id, str) and len(wrapping_key_id) <= WRAPPING_KEY_ID_LENGTH
-
-
-def _is_material(material: Any) -> bool:
-    return isinstance(material, bytearray) and len(material) == xaes.KEY_BYTES and any(material)
 
 
 def _after_fork() -> None:

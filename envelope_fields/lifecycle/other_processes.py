@@ -1,7 +1,7 @@
 """Other processes: how long they go by what they knew of a key, and what they have not committed.
 
 Each goes by what it read of keys for its `KEY_CACHE_SECONDS`. The bound of them all is raised by
-those that start with more; see `envelope_fields.keyring.table`. What is written in a transaction is
+those that start with more; see `envelope_fields.keyring.age`. What is written in a transaction is
 not counted before it is committed, so there is a wait for those that are open.
 """
 
@@ -20,7 +20,7 @@ from envelope_fields.census.columns import stored_columns
 from envelope_fields.conf import configuration
 from envelope_fields.databases import Database, database
 from envelope_fields.exceptions import KeyAccessDenied
-from envelope_fields.keyring.table import BOUND
+from envelope_fields.keyring.age import BOUND
 from envelope_fields.lifecycle.context import key_transaction
 from envelope_fields.models import KeyCacheBound
 from envelope_fields.models.state_changes import begin_change, committed_at

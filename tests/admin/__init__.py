@@ -11,7 +11,7 @@ from django.test import override_settings
 from django.urls import reverse
 
 from envelope_fields.grants import grant
-from envelope_fields.keyring.table import cache_seconds
+from envelope_fields.keyring.age import cache_seconds
 from envelope_fields.models import AuditEvent
 from envelope_fields.policy import APPLICATION, Action
 from tests.admin import registered  # noqa: F401 - registers with the admin site

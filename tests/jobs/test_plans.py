@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from envelope_fields.census.columns import encrypted_columns
 from envelope_fields.jobs.statements import statements
-from envelope_fields.keyring.table import cache_seconds
+from envelope_fields.keyring.age import cache_seconds
 from envelope_fields.lifecycle import rotate_master_key
 from envelope_fields.models import MasterKey
 from envelope_fields.rotation.rewrap import Rewrap

@@ -16,7 +16,7 @@ from envelope_fields.audit.uses import last_sign
 from envelope_fields.census import NotCounted
 from envelope_fields.databases import Database
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable
-from envelope_fields.keyring import rows, table
+from envelope_fields.keyring import age, rows
 from envelope_fields.lifecycle import (
     begin_shredding,
     disable,
@@ -47,7 +47,7 @@ def starting_with(seconds):
 
 def web(seconds):
     with starting_with(seconds):
-        table.cache_seconds()
+        age.cache_seconds()
 
 
 class TestRaising:
@@ -70,13 +70,13 @@ class TestRaising:
 
     def test_a_process_that_keeps_nothing_asks_nothing(self, django_assert_num_queries):
         with django_assert_num_queries(0):
-            assert table.cache_seconds() == 0
+            assert age.cache_seconds() == 0
 
     def test_it_is_not_raised_where_that_fails(self, monkeypatch):
         """Then what the others rely on holds for this process, too."""
-        monkeypatch.setattr(table, "_write", fail)
+        monkeypatch.setattr(age, "_write", fail)
         with starting_with(60):
-            assert table.cache_seconds() == 0
+            assert age.cache_seconds() == 0
             Note.objects.create(text="a", data=None)
         assert Note.objects.get().text == "a"
 
@@ -88,9 +88,9 @@ def fail(*_):
 class TestLowering:
     def test_every_process_goes_by_it(self):
         with starting_with(60):
-            assert table.cache_seconds() == 60
+            assert age.cache_seconds() == 60
             assert lower_key_cache_bound(10) == 10
-            assert table.cache_seconds() == 10, "it was started before"
+            assert age.cache_seconds() == 10, "it was started before"
             assert key_cache_bound() == 10
 
     def test_a_larger_setting_raises_it_again(self):
@@ -203,7 +203,7 @@ class TestCommitted:
     @pytest.mark.skipif("connection.vendor == 'sqlite'", reason="see the next one")
     def test_in_a_transaction_that_is_rolled_back(self):
         with starting_with(60), transaction.atomic():
-            assert table.cache_seconds() == 60
+            assert age.cache_seconds() == 60
             transaction.set_rollback(True)
         assert key_cache_bound() == 60
 
@@ -211,7 +211,7 @@ class TestCommitted:
     @pytest.mark.parametrize("rolled_back", [True, False])
     def test_sqlite_raises_it_after_the_transaction(self, rolled_back):
         with starting_with(60), transaction.atomic():
-            assert [table.cache_seconds() for _ in range(3)] == [0] * 3
+            assert [age.cache_seconds() for _ in range(3)] == [0] * 3
             assert len(connection.run_on_commit) == 1
             transaction.set_rollback(rolled_back)
         assert key_cache_bound() == (0 if rolled_back else 60)
@@ -219,7 +219,7 @@ class TestCommitted:
     def test_many_processes_start(self):
         def start(seconds):
             with connections["default"].cursor():
-                table._write("default", seconds)
+                age._write("default", seconds)
 
         jobs = [lambda seconds=seconds: start(seconds) for seconds in (10, 60, 30)]
         if connection.vendor == "sqlite":

@@ -6,7 +6,7 @@ from django.apps import apps
 from django.db import models, transaction
 
 from envelope_fields import audit
-from envelope_fields.keyring.table import BOUND
+from envelope_fields.keyring.age import BOUND
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import (
     AuditEvent,
