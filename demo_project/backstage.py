@@ -15,7 +15,7 @@ from django.utils.text import Truncator
 from demo_project import place
 from demo_project.clinic.models import Finding, Patient
 from envelope_fields import keyring, kms
-from envelope_fields.census.versions import key_versions
+from envelope_fields.census.values import key_versions
 from envelope_fields.crypto import format as layout
 from envelope_fields.exceptions import RootKeyRefused
 from envelope_fields.models import BlindIndex, IndexState

@@ -17,7 +17,7 @@ from envelope_fields.admin.confirmation import ConfirmationForm, ConfirmationPag
 from envelope_fields.admin.runs import url_of_run
 from envelope_fields.census import CensusRow
 from envelope_fields.census.columns import encrypted_columns
-from envelope_fields.census.versions import of_key
+from envelope_fields.census.values import of_key
 from envelope_fields.conf import SETTING
 from envelope_fields.jobs import dispatch
 from envelope_fields.jobs.throttle import BATCH_SIZE, NICE_RATIO, NICEST, Limits

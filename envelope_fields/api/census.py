@@ -11,7 +11,7 @@ from envelope_fields.api.fields import answers, time_field
 from envelope_fields.api.schema import endpoint
 from envelope_fields.audit import uses as key_uses
 from envelope_fields.census import representation
-from envelope_fields.census.versions import key_versions
+from envelope_fields.census.values import key_versions
 from envelope_fields.models import KeyState
 
 _VERSION = {

@@ -18,8 +18,7 @@ from django.db import Error
 
 from envelope_fields.census.columns import CensusFailed, Column, stored_columns, tables_of
 from envelope_fields.census.uncounted import NotCounted, not_counted
-from envelope_fields.census.values import counted
-from envelope_fields.census.versions import Key, KeyVersion, key_versions, of_key
+from envelope_fields.census.values import Key, KeyVersion, counted, key_versions, of_key
 from envelope_fields.crypto.blind_index import INDEX_CODEC
 from envelope_fields.databases import database as database_of
 

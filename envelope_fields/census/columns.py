@@ -101,6 +101,21 @@ class Column(Table):
         plain: Any = self.encrypted_field.plain_field
         return str(connections[self.database].ops.quote_name(plain.column))
 
+    def beside_groups_sql(self) -> str:
+        """Return what counts another package's values, in a column beside the encrypted one."""
+        if self.beside_sql is None:
+            return ""
+        ask, old = database_of(self.database), f"stored.{self.beside_sql}"
+        mark, *in_clear = map(ask.literal, self.formats)
+        label, prefix = mark, self.prefix_beside
+        if in_clear:
+            begins = f"substr({ask.EXACTLY % {'expressions': old}}, 1, {len(prefix)})"
+            label = f"CASE WHEN {begins} = '{prefix}' THEN {mark} ELSE {in_clear[0]} END"
+        return (
+            f" UNION ALL SELECT {label}, count(*) FROM {self.table_sql} AS stored "  # noqa: S608
+            f"WHERE {old} IS NOT NULL{' GROUP BY 1' if in_clear else ''}"
+        )
+
     @property
     def names(self) -> tuple[str, str, str, str]:
         """By what it is found again: its database, schema, model and field."""

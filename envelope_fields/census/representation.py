@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from envelope_fields.census import CensusRow
 from envelope_fields.census.text_copies import TextCopies
 from envelope_fields.census.uncounted import NotCounted
-from envelope_fields.census.versions import KeyVersion
+from envelope_fields.census.values import KeyVersion
 from envelope_fields.keyring.rows import Wrap
 from envelope_fields.models import KeyState
 

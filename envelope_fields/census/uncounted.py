@@ -1,5 +1,6 @@
 """What may hold values and is not an encrypted column that can be counted for certain: by name."""
 
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -7,22 +8,25 @@ from itertools import groupby
 from typing import Any
 
 from django.apps import apps
-from django.db import Error, connections, router
+from django.db import DatabaseError, Error, router, transaction
 
-from envelope_fields.census.columns import (
-    CensusFailed,
-    Column,
-    encrypted_columns,
-    located,
-    stored_columns,
-    tables_of,
+from envelope_fields.census.columns import CensusFailed, Column, located, stored_columns
+from envelope_fields.census.values import Grouped, by_version, grouped, groups_sql
+from envelope_fields.conf import configuration
+from envelope_fields.databases import (
+    UNLOCATED,
+    Database,
+    Kind,
+    Relation,
+    database as database_of,
+    in_queries,
 )
-from envelope_fields.census.values import Grouped, counted, grouped_each
-from envelope_fields.census.versions import known_ids
-from envelope_fields.databases import UNLOCATED, Database, Kind, Relation, database as database_of
+from envelope_fields.databases.errors import says_no_table
 from envelope_fields.databases.tables import absent
 from envelope_fields.databases.transactions import waiting_briefly
-from envelope_fields.models import DEFAULT_ALIAS
+from envelope_fields.models import KeyState, MasterKeyVersion
+
+COLUMNS_IN_A_QUERY = 50
 
 _FOR_CERTAIN = (Kind.TABLE, Kind.VERSIONED_TABLE)
 
@@ -65,7 +69,7 @@ def not_counted(database: str | None = None) -> list[NotCounted]:
     """
     found: list[NotCounted] = []
     missing: list[Column] = []
-    with _failing():
+    with failing():
         for alias, here, there in _by_database(database):
             missing += _absent(alias, there)
             found += _doubtful(alias, here, there)
@@ -79,7 +83,7 @@ def undeclared(database: str | None = None) -> list[NotCounted]:
 
     Arguments and errors are those of `not_counted`.
     """
-    with _failing():
+    with failing():
         return [found for each in _by_database(database) for found in _others(*each)]
 
 
@@ -90,77 +94,8 @@ def _by_database(database: str | None) -> Iterator[tuple[str, list[Column], list
         yield alias, here, list(located(here))
 
 
-def in_other_formats(key: str | None) -> list[NotCounted]:
-    """Name what another package has stored in columns that are written under a key.
-
-    It is under that package's keys, and outlives ours.
-
-    Args:
-        key: an alias; what is in a column whose field asks for its key is named for each.
-
-    Raises:
-        CensusFailed: a column could not be counted.
-    """
-    columns = [column for column in encrypted_columns() if column.formats]
-    return [
-        NotCounted(
-            column.database,
-            column.location,
-            f"{group.values:,} values in the format of {group.format}, which are under no key of "
-            "this package: convert them, or delete their rows",
-        )
-        for column in _written_under(key, columns)
-        for group in counted(column)
-        if group.format
-    ]
-
-
-def in_clear(key: str | None) -> list[NotCounted]:
-    """Name what is in clear in columns that fields written under a key convert.
-
-    It is under no key, and outlives each.
-
-    Args:
-        key: as for `in_other_formats`.
-
-    Raises:
-        CensusFailed: a column could not be counted.
-    """
-    columns = [
-        column
-        for column in encrypted_columns()
-        if getattr(column.field, "plain_field", None) is not None and not column.formats
-    ]
-    found = ((column, _values_in_clear(column)) for column in _written_under(key, columns))
-    return [
-        NotCounted(
-            column.database,
-            f"{column.table_sql}.{column.field.plain_field.column}",  # type: ignore[attr-defined]
-            f"{values:,} values in clear, which {column} converts: bring it to the phase `only` "
-            "first, or delete their rows",
-        )
-        for column, values in found
-        if values
-    ]
-
-
-def _values_in_clear(column: Column) -> int:
-    field: Any = column.encrypted_field
-    ask, quote = database_of(column.database), connections[column.database].ops.quote_name
-    with _failing(), ask.seeing_all_rows():
-        clear = f"stored.{quote(field.plain_field.column)}"
-        [[values]] = ask.fetch(f"SELECT count({clear}) FROM {column.table_sql} AS stored")  # noqa: S608 - names are quoted
-    return int(values)
-
-
-def _written_under(key: str | None, columns: Iterable[Column]) -> list[Column]:
-    """Find the tables of columns that are written under a key, or ask for theirs."""
-    keys = ((column, column.encrypted_field.key) for column in columns)
-    return tables_of(each for each, own in keys if callable(own) or (own or DEFAULT_ALIAS) == key)
-
-
 @contextmanager
-def _failing() -> Iterator[None]:
+def failing() -> Iterator[None]:
     """Raise what a database raises as `CensusFailed`."""
     try:
         yield
@@ -234,9 +169,9 @@ def _others(
     parts = [each for each in others if not oids.isdisjoint(each.ancestors)]
     apart = [each for each in others if oids.isdisjoint(each.ancestors)]
     with waiting_briefly(alias):  # these are others', who may have locked them for hours
-        groups = grouped_each([_as_column(ask, columns, relation) for relation in apart])
+        groups = _grouped_each([_as_column(ask, columns, relation) for relation in apart])
     named = (label for each in groups for label in each or ())
-    known = known_ids(label for label in named if isinstance(label, bytes))
+    known = _known_ids(label for label in named if isinstance(label, bytes))
     for relation, counts in zip(apart, groups, strict=True):
         reason = _held(counts, known, _what(relation, names))
         if reason:
@@ -297,4 +232,59 @@ def _held(counts: Grouped | None, known: set[bytes], what: str) -> str:
     return f"{what}; it holds {values:,} values under key versions that are known" if values else ""
 
 
-__all__ = ["NotCounted", "in_clear", "in_other_formats", "not_counted", "undeclared"]
+def _known_ids(version_ids: Iterable[bytes]) -> set[bytes]:
+    """Return those of some ids that are of key versions with their material."""
+    using, wanted = configuration().database, sorted(set(version_ids))
+    rows = MasterKeyVersion.objects.using(using).exclude(state=KeyState.DESTROYED)
+    rows = rows.exclude(master_key__state=KeyState.DESTROYED).order_by()
+    found: set[bytes] = set()
+    if not wanted:
+        return found
+    try:
+        with transaction.atomic(using=using):
+            for some in in_queries(wanted):
+                there = rows.filter(version_id__in=some).values_list("version_id", flat=True)
+                found.update(map(bytes, there))
+    except DatabaseError as error:
+        if not says_no_table(error):
+            raise
+    return found
+
+
+def _grouped_each(columns: Sequence[Column]) -> list[Grouped | None]:
+    """Count the values of columns of one database, in as few statements as it can be asked in.
+
+    Returns:
+        What `grouped` returns for each; None for a column that could not be counted, and no value
+        for one whose table is not there.
+    """
+    found: list[Grouped | None] = []
+    for start in range(0, len(columns), COLUMNS_IN_A_QUERY):
+        some = columns[start : start + COLUMNS_IN_A_QUERY]
+        try:
+            found += _grouped_at_once(some)
+        except DatabaseError:  # one of them cannot be counted: which?
+            found += map(_grouped_if_possible, some)
+    return found
+
+
+def _grouped_at_once(columns: Sequence[Column]) -> list[Grouped]:
+    selects = [
+        f"SELECT {index} AS which, counts.* FROM ({groups_sql(column)}) AS counts"  # noqa: S608
+        for index, column in enumerate(columns)
+    ]
+    ask, groups = database_of(columns[0].database), defaultdict[int, list[Any]](list)
+    with ask.seeing_all_rows():
+        for which, *group in ask.fetch(" UNION ALL ".join(selects)):
+            groups[which].append(group)
+    return [by_version(column, groups[index]) for index, column in enumerate(columns)]
+
+
+def _grouped_if_possible(column: Column) -> Grouped | None:
+    try:
+        return grouped(column)
+    except DatabaseError as error:
+        return Counter() if says_no_table(error) else None
+
+
+__all__ = ["NotCounted", "not_counted", "undeclared"]

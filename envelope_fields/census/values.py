@@ -2,22 +2,25 @@
 
 The bytes of a header are the same on every database (docs/spec/envelope-v1.md, "Layout"), so one
 GROUP BY a column answers, in a short transaction and under no lock of ours, and no root key is
-asked.
+asked. What these key versions are, the keys' database says.
 """
 
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from uuid import UUID
 
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
+from django.db.models import Q, QuerySet
 
 from envelope_fields import databases
 from envelope_fields.census.columns import CensusFailed, Column
+from envelope_fields.conf import configuration
 from envelope_fields.databases import UNLOCATED, database
 from envelope_fields.databases.errors import advice, says_no_table
-
-COLUMNS_IN_A_QUERY = 50
+from envelope_fields.exceptions import MasterKeyNotFound
+from envelope_fields.models import KeyState, MasterKey, MasterKeyVersion
 
 Grouped = Counter[bytes | str | None]  # key versions, packages, and what is neither
 
@@ -122,47 +125,11 @@ def grouped(column: Column, version_ids: Iterable[bytes] = ()) -> Grouped:
     ask = database(column.database)
     with ask.seeing_all_rows():
         # No parameters, so that a percent sign in a name means itself.
-        found = ask.fetch(_groups_sql(column, version_ids))
-    return _by_version(column, found)
+        found = ask.fetch(groups_sql(column, version_ids))
+    return by_version(column, found)
 
 
-def grouped_each(columns: Sequence[Column]) -> list[Grouped | None]:
-    """Count the values of columns of one database, in as few statements as it can be asked in.
-
-    Returns:
-        What `grouped` returns for each; None for a column that could not be counted, and no value
-        for one whose table is not there.
-    """
-    found: list[Grouped | None] = []
-    for start in range(0, len(columns), COLUMNS_IN_A_QUERY):
-        some = columns[start : start + COLUMNS_IN_A_QUERY]
-        try:
-            found += _grouped_at_once(some)
-        except DatabaseError:  # one of them cannot be counted: which?
-            found += map(_grouped_if_possible, some)
-    return found
-
-
-def _grouped_at_once(columns: Sequence[Column]) -> list[Grouped]:
-    selects = [
-        f"SELECT {index} AS which, counts.* FROM ({_groups_sql(column)}) AS counts"  # noqa: S608
-        for index, column in enumerate(columns)
-    ]
-    ask, groups = database(columns[0].database), defaultdict[int, list[Any]](list)
-    with ask.seeing_all_rows():
-        for which, *group in ask.fetch(" UNION ALL ".join(selects)):
-            groups[which].append(group)
-    return [_by_version(column, groups[index]) for index, column in enumerate(columns)]
-
-
-def _grouped_if_possible(column: Column) -> Grouped | None:
-    try:
-        return grouped(column)
-    except DatabaseError as error:
-        return Counter() if says_no_table(error) else None
-
-
-def _by_version(column: Column, groups: Iterable[Any]) -> Grouped:
+def by_version(column: Column, groups: Iterable[Any]) -> Grouped:
     counts: Grouped = Counter()
     for label, values in groups:
         if values:
@@ -180,7 +147,7 @@ def _meant(column: Column, label: bytes | None) -> bytes | str | None:
     return formats[label] if label in formats else label[len(column.codec.marker) :]
 
 
-def _groups_sql(column: Column, version_ids: Iterable[bytes] = ()) -> str:
+def groups_sql(column: Column, version_ids: Iterable[bytes] = ()) -> str:
     ask, codec = database(column.database), column.codec
     # With its table, or SQLite takes the quoted name of a column that is not there for a text.
     stored = f"stored.{column.column_sql}"
@@ -203,21 +170,120 @@ def _groups_sql(column: Column, version_ids: Iterable[bytes] = ()) -> str:
         f"FROM {column.table_sql} AS stored WHERE {stored} IS NOT NULL "
         f"{ask.KEEP_APART}) AS labels "
         f"{f'WHERE label IN ({labels}) ' if labels else ''}GROUP BY 1"
-        f"{'' if labels else _beside_sql(column)}"
+        f"{'' if labels else column.beside_groups_sql()}"
     )
 
 
-def _beside_sql(column: Column) -> str:
-    """Return what counts another package's values, in a column beside the encrypted one."""
-    if column.beside_sql is None:
-        return ""
-    ask, old = database(column.database), f"stored.{column.beside_sql}"
-    mark, *in_clear = map(ask.literal, column.formats)
-    label, prefix = mark, column.prefix_beside
-    if in_clear:
-        begins = f"substr({ask.EXACTLY % {'expressions': old}}, 1, {len(prefix)})"
-        label = f"CASE WHEN {begins} = '{prefix}' THEN {mark} ELSE {in_clear[0]} END"
-    return (
-        f" UNION ALL SELECT {label}, count(*) FROM {column.table_sql} AS stored "  # noqa: S608
-        f"WHERE {old} IS NOT NULL{' GROUP BY 1' if in_clear else ''}"
+# -- What they are -------------------------------------------------------------------------------
+
+Key = MasterKey | MasterKeyVersion | UUID | str
+
+_ORDER = ("master_key__alias", "master_key_id", "number")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyVersion:
+    """A key version that the keys' database knows.
+
+    Attributes:
+        version_id: the 8 bytes by which envelopes name it.
+        number: its number; the highest of its key that was opened once is current.
+        state: its own state, or where that is enabled, the state of its key.
+        key_id, key_alias: its master key; the alias is None once the key is destroyed.
+        is_current: whether values are written under it.
+        root_key: the name of the root key that wraps it.
+        wrapping_key_id: what that root key says that it wrapped it with; may be empty.
+    """
+
+    version_id: bytes
+    number: int
+    state: str
+    key_id: UUID
+    key_alias: str | None
+    is_current: bool
+    root_key: str
+    wrapping_key_id: str
+
+
+def key_versions(*keys: Key, ids: QuerySet[Any, UUID] | None = None) -> list[KeyVersion]:
+    """Return every key version, also those that nothing is stored under, key by key.
+
+    Args:
+        keys: return the versions of these keys alone; one that is not there has none. Of a
+            version, all versions of its key are returned.
+        ids: the same, by a query for the ids of keys.
+    """
+    using = configuration().database
+    rows = MasterKeyVersion.objects.using(using).values_list(
+        *("version_id", "number", "state", "opened_at"),
+        *("master_key__state", "master_key_id", "master_key__alias"),
+        *("root_key", "wrapping_key_id"),
     )
+    try:
+        with transaction.atomic(using=using):
+            found = [
+                row
+                for which in ([Q(master_key__in=ids)] if ids is not None else _chunks(keys))
+                for row in rows.filter(which).order_by(*_ORDER)
+            ]
+    except DatabaseError as error:
+        if not says_no_table(error):
+            raise
+        return []  # not migrated yet; envelopes that are there all the same show as unknown
+    current = {key_id: number for _, number, _, opened_at, _, key_id, *_ in found if opened_at}
+    return [
+        KeyVersion(
+            version_id=bytes(version_id),
+            number=number,
+            state=key_state if state == KeyState.ENABLED else state,
+            key_id=key_id,
+            key_alias=alias,
+            is_current=number == current.get(key_id),
+            root_key=root_key,
+            wrapping_key_id=wrapped_with,
+        )
+        for version_id, number, state, _, key_state, key_id, alias, root_key, wrapped_with in found
+    ]
+
+
+def _chunks(keys: Sequence[Key]) -> Iterator[Q]:
+    """Yield conditions that find the keys, few enough at a time for every database."""
+    if not keys:
+        yield Q()
+    for some in databases.in_queries(keys):
+        aliases = {key for key in some if isinstance(key, str)}
+        ids = {_key_id(key) for key in some if not isinstance(key, str)}
+        yield Q(master_key__in=ids) | Q(master_key__alias__in=aliases)
+
+
+def _key_id(key: MasterKey | MasterKeyVersion | UUID) -> UUID:
+    if isinstance(key, MasterKeyVersion):
+        return key.master_key_id
+    return key.pk if isinstance(key, MasterKey) else key
+
+
+def of_key(key: Key, versions: Iterable[KeyVersion] | None = None) -> list[KeyVersion]:
+    """Return the versions of a master key, or the one that is meant.
+
+    Args:
+        key: the key, or one of its versions.
+        versions: where they are picked from; by default, the database is asked.
+
+    Raises:
+        MasterKeyNotFound: there is none.
+    """
+    versions = key_versions(key) if versions is None else versions
+    found = [version for version in versions if _is_of(version, key)]
+    if not found:
+        raise MasterKeyNotFound(
+            f"There is no master key {key} in the database {configuration().database!r}."
+        )
+    return found
+
+
+def _is_of(version: KeyVersion, key: Key) -> bool:
+    if isinstance(key, MasterKeyVersion):
+        return version.version_id == bytes(key.version_id)
+    if isinstance(key, MasterKey):
+        return version.key_id == key.id
+    return key in (version.key_id, version.key_alias)

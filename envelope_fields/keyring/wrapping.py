@@ -97,7 +97,7 @@ def wrap(root_key: str, material: bytearray, context: KeyVersionContext) -> Wrap
     try:
         opened, wrapping_key_id = unwrap_identified(root_key, wrapped.material, context)
     except MayNotUnwrap:
-        return Wrapping(*wrapped, is_opened=False)
+        return Wrapping(wrapped.material, wrapped.wrapping_key_id, is_opened=False)
     try:
         same = compare_digest(opened, material)
     finally:

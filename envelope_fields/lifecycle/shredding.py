@@ -4,13 +4,18 @@ Disable, wait until every process knows, count, destroy; and a certificate of it
 no one waits: there it takes two calls, `begin_shredding` and `finish_shredding`.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
+
+from django.db import connections
 
 from envelope_fields import databases
 from envelope_fields.audit.uses import last_use_by_kms
 from envelope_fields.census import NotCounted, census, not_counted
-from envelope_fields.census.uncounted import in_clear, in_other_formats
+from envelope_fields.census.columns import Column, encrypted_columns, tables_of
+from envelope_fields.census.uncounted import failing
+from envelope_fields.census.values import counted
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.lifecycle import certificates, context, other_processes
@@ -21,7 +26,7 @@ from envelope_fields.lifecycle.keys import KeyOrVersion, find_master_key, found,
 from envelope_fields.lifecycle.operations import Operation, performs
 from envelope_fields.lifecycle.other_processes import known_everywhere
 from envelope_fields.lifecycle.representation import Row, as_text, named
-from envelope_fields.models import KeyState, MasterKeyVersion
+from envelope_fields.models import DEFAULT_ALIAS, KeyState, MasterKeyVersion
 from envelope_fields.policy import Action, require
 
 Confirm = ShredConfirmation | str | None
@@ -176,3 +181,75 @@ def _refuse_unless_known(row: Row, waited_until: datetime) -> None:
             f"Cannot shred {named(row)} yet: other processes may still write under it until "
             f"{as_text(known)}."
         )
+
+
+# -- What outlives the key -------------------------------------------------------------------------
+
+
+def in_other_formats(key: str | None) -> list[NotCounted]:
+    """Name what another package has stored in columns that are written under a key.
+
+    It is under that package's keys, and outlives ours.
+
+    Args:
+        key: an alias; what is in a column whose field asks for its key is named for each.
+
+    Raises:
+        CensusFailed: a column could not be counted.
+    """
+    columns = [column for column in encrypted_columns() if column.formats]
+    return [
+        NotCounted(
+            column.database,
+            column.location,
+            f"{group.values:,} values in the format of {group.format}, which are under no key of "
+            "this package: convert them, or delete their rows",
+        )
+        for column in _written_under(key, columns)
+        for group in counted(column)
+        if group.format
+    ]
+
+
+def in_clear(key: str | None) -> list[NotCounted]:
+    """Name what is in clear in columns that fields written under a key convert.
+
+    It is under no key, and outlives each.
+
+    Args:
+        key: as for `in_other_formats`.
+
+    Raises:
+        CensusFailed: a column could not be counted.
+    """
+    columns = [
+        column
+        for column in encrypted_columns()
+        if getattr(column.field, "plain_field", None) is not None and not column.formats
+    ]
+    found = ((column, _values_in_clear(column)) for column in _written_under(key, columns))
+    return [
+        NotCounted(
+            column.database,
+            f"{column.table_sql}.{column.field.plain_field.column}",  # type: ignore[attr-defined]
+            f"{values:,} values in clear, which {column} converts: bring it to the phase `only` "
+            "first, or delete their rows",
+        )
+        for column, values in found
+        if values
+    ]
+
+
+def _values_in_clear(column: Column) -> int:
+    field: Any = column.encrypted_field
+    ask, quote = databases.database(column.database), connections[column.database].ops.quote_name
+    with failing(), ask.seeing_all_rows():
+        clear = f"stored.{quote(field.plain_field.column)}"
+        [[values]] = ask.fetch(f"SELECT count({clear}) FROM {column.table_sql} AS stored")  # noqa: S608 - names are quoted
+    return int(values)
+
+
+def _written_under(key: str | None, columns: Iterable[Column]) -> list[Column]:
+    """Find the tables of columns that are written under a key, or ask for theirs."""
+    keys = ((column, column.encrypted_field.key) for column in columns)
+    return tables_of(each for each, own in keys if callable(own) or (own or DEFAULT_ALIAS) == key)

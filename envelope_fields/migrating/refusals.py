@@ -30,8 +30,7 @@ from envelope_fields.census import CensusRow, NotCounted, census, not_counted
 from envelope_fields.census.columns import Column
 from envelope_fields.census.text_copies import TextCopies, text_copies
 from envelope_fields.census.uncounted import undeclared
-from envelope_fields.census.values import counted
-from envelope_fields.census.versions import key_versions
+from envelope_fields.census.values import counted, key_versions
 from envelope_fields.conf import configuration
 from envelope_fields.databases.tables import count_values, count_with_history, lacks_cast
 from envelope_fields.exceptions import EnvelopeError, documentation_page

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 
 from envelope_fields.census.columns import Column
-from envelope_fields.census.versions import key_versions, of_key
+from envelope_fields.census.values import key_versions, of_key
 from envelope_fields.databases import database as database_of
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.jobs.dispatch import NOT_REPEATED, IdempotencyKey, dispatch_start

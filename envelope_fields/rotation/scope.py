@@ -10,8 +10,14 @@ from django.db import connections
 
 from envelope_fields.census import census
 from envelope_fields.census.columns import Column, NoSuchField, encrypted_columns, tables_of
-from envelope_fields.census.values import Group, count_by_version, counted
-from envelope_fields.census.versions import KeyVersion, key_versions, of_key
+from envelope_fields.census.values import (
+    Group,
+    KeyVersion,
+    count_by_version,
+    counted,
+    key_versions,
+    of_key,
+)
 from envelope_fields.conf import configuration
 from envelope_fields.databases import Kind, Relation
 from envelope_fields.exceptions import MasterKeyNotFound

@@ -9,7 +9,7 @@ from django.test.utils import CaptureQueriesContext, isolate_apps, override_sett
 from envelope_fields import keyring, rotation
 from envelope_fields.census import CensusFailed
 from envelope_fields.census.columns import encrypted_columns, index_columns
-from envelope_fields.census.versions import key_versions
+from envelope_fields.census.values import key_versions
 from envelope_fields.exceptions import MasterKeyNotFound
 from envelope_fields.fields import EncryptedTextField
 from envelope_fields.lifecycle import create_master_key, disable, rotate_master_key

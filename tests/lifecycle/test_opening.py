@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from envelope_fields import keyring, kms, rotation
-from envelope_fields.census.versions import key_versions
+from envelope_fields.census.values import key_versions
 from envelope_fields.exceptions import KeyAccessDenied, MasterKeyUnusable, RootKeyRefused
 from envelope_fields.lifecycle import (
     create_master_key,

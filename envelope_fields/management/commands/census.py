@@ -8,7 +8,7 @@ from django.db import connections
 
 from envelope_fields.census import CensusRow, NotCounted, census, not_counted, representation
 from envelope_fields.census.text_copies import TextCopies, text_copies
-from envelope_fields.census.versions import KeyVersion, key_versions, of_key as versions_of
+from envelope_fields.census.values import KeyVersion, key_versions, of_key as versions_of
 from envelope_fields.keyring.rows import further_wraps_of
 from envelope_fields.lifecycle.keys import named_key
 from envelope_fields.management import EnvelopeCommand

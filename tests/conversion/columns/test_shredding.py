@@ -2,8 +2,8 @@
 
 import pytest
 
-from envelope_fields.census.uncounted import in_clear
 from envelope_fields.lifecycle import create_master_key, shred
+from envelope_fields.lifecycle.shredding import in_clear
 from tests.models import moving
 from tests.models.moving import Visit
 from tests.models.tables import tables_of
