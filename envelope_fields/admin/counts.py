@@ -180,7 +180,7 @@ def field_path(row: CensusRow) -> str:
 # -- In words --------------------------------------------------------------------------------------
 
 
-def number_text(number: int) -> str:
+def number_text(number: float) -> str:
     return number_format(number, force_grouping=True)
 
 

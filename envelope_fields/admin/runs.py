@@ -115,7 +115,8 @@ def done_text(run: RotationRun, progress: Progress) -> str:
 
 def limits_text(run: RotationRun) -> str:
     """Say how fast a run may go."""
-    rate, nice_ratio = run.limits.get("max_rate"), run.limits.get("nice_ratio")
+    limits = Limits.kept(run.limits)
+    rate, nice_ratio = limits.max_rate, limits.nice_ratio
     texts = []
     if rate:
         texts.append(_("at most %(rate)s values a second") % {"rate": number_text(rate)})
@@ -146,7 +147,7 @@ def _silence(run: RotationRun) -> float:
 
 def _rest(run: RotationRun) -> float:
     """Return how long a worker waits between batches."""
-    limits = Limits(**run.limits)
+    limits = Limits.kept(run.limits)
     of_rate = limits.batch_size / limits.max_rate if limits.max_rate else 0
     return max(limits.sleep, of_rate, limits.batch_seconds * (limits.nice_ratio or 0))
 

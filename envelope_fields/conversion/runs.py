@@ -52,7 +52,7 @@ class _FieldScope(job.Scope):
 
     def __init__(self, run: RotationRun) -> None:
         self._kind = RotationKind(run.kind)
-        [self._label] = run.only_fields
+        self._label = run.only_field
 
     def version_ids(self, column: Column) -> None:
         return None  # every value is looked at: those in other formats name no key version

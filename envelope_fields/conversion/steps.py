@@ -5,7 +5,7 @@ operators at once; what is reached already takes no time.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field as item
+from dataclasses import dataclass, field as item, replace
 from functools import partial
 from typing import Any
 
@@ -193,7 +193,7 @@ class Steps:
     def _begun(self, kind: RotationKind) -> RotationRun:
         begun = runs.start(kind, self.field, limits=Limits(**self.limits), actor=self.actor)
         if self.limits:  # one that was killed goes on within what is asked for now
-            asked = Limits(**{**begun.limits, **self.limits})
+            asked = replace(Limits.kept(begun.limits), **self.limits)
             begun = limit(begun, asked, actor=self.actor)
         return resume(begun, actor=self.actor) if begun.state == RotationState.PAUSED else begun
 

@@ -46,7 +46,7 @@ class IndexScope(job.Scope):
     )
 
     def __init__(self, run: models.RotationRun) -> None:
-        [self._label] = run.only_fields
+        self._label = run.only_field
         self._verifies = run.kind == models.RotationKind.VERIFY_INDEX
         self._only_missing = run.pass_number > 1
 

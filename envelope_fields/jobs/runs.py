@@ -160,14 +160,14 @@ def cancel(run: RunOrId, *, actor: Any = None) -> RotationRun:
 def limit(run: RunOrId, limits: Limits, *, actor: Any = None) -> RotationRun:
     """Change what a run asks of a database, from the next batches on; errors as for `pause`."""
     with _locked(run, actor) as (now, principal, using):
-        before, after = now.limits, limits.as_json()
-        changed = [name for name in after if after[name] != before.get(name)]
+        before, after = Limits.kept(now.limits).as_json(), limits.as_json()
+        changed = [name for name in after if after[name] != before[name]]
         if changed:
             now.limits = after
             now.save(using=using, update_fields=["limits"])
             record(
                 "limit_rotation", now, principal, using,
-                before={name: str(before.get(name)) for name in changed},
+                before={name: str(before[name]) for name in changed},
                 after={name: str(after[name]) for name in changed},
             )  # fmt: skip
     return now

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from math import inf
 from time import monotonic, sleep
@@ -38,16 +39,28 @@ class Limits:
     tries: int = 5
 
     def __post_init__(self) -> None:
-        if not 1 <= self.batch_size <= WRAPS_PER_PREFIX:
+        if type(self.batch_size) is not int or not 1 <= self.batch_size <= WRAPS_PER_PREFIX:
             raise ValueError(f"batch_size must be from 1 to {WRAPS_PER_PREFIX}")
         if self.max_rate is not None and not 0 < self.max_rate < inf:
             raise ValueError("max_rate must be more than 0")
         if not (0 < self.batch_seconds < inf and 0 < self.lock_seconds < inf):
             raise ValueError("batch_seconds and lock_seconds must be more than 0")
-        if not 0 <= self.sleep < inf or self.tries < 1:
+        if not 0 <= self.sleep < inf or type(self.tries) is not int or self.tries < 1:
             raise ValueError("sleep must be 0 or more, and tries 1 or more")
         if self.nice_ratio is not None and not 0 <= self.nice_ratio <= NICEST:
             raise ValueError(f"nice_ratio must be from 0 to {NICEST}")
+
+    @classmethod
+    def kept(cls, stored: Any) -> Limits:
+        """Return those in the row of a run, which may hold any JSON.
+
+        What this version does not know of it, or does not take, is as it is by default.
+        """
+        limits = cls()
+        for name, value in stored.items() if isinstance(stored, dict) else ():
+            with suppress(TypeError, ValueError):
+                limits = replace(limits, **{name: value})
+        return limits
 
     def shared_by(self, workers: int) -> Limits:
         """Return the limits of one of several workers, which keep to the rate together."""
@@ -58,7 +71,7 @@ class Limits:
         return replace(self, nice_ratio=NICE_RATIO) if self.nice_ratio is None else self
 
     def as_json(self) -> dict[str, Any]:
-        """Return what `Limits(**...)` makes the same of."""
+        """Return what `kept` makes the same of."""
         return asdict(self)
 
 

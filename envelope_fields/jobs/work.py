@@ -119,7 +119,7 @@ def move_range(
     """
     ended = False
     while not ended and is_open(run := runs.find_run(chunk.column.run_id)):
-        limits = Limits(**run.limits).shared_by(workers)
+        limits = Limits.kept(run.limits).shared_by(workers)
         with runs.failing(run), acting_as(runs.principal_of_run(run)):
             current = current or Pass(run)
             move = partial(_moved, chunk, run, current, limits, watch)

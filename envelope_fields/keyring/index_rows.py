@@ -210,10 +210,19 @@ def are_same(some: Sequence[IndexSource], others: Sequence[IndexSource]) -> bool
 
 
 def kept_sources(row: BlindIndex) -> tuple[IndexSource, ...]:
-    """Return what an index is made of, as its row has it."""
-    return tuple(
-        IndexSource(frozenset(each["labels"]), each["path"], each["type"]) for each in row.sources
-    )
+    """Return what an index is made of, as its row has it; that it is not known, of other JSON."""
+    try:
+        return tuple(map(_source, row.sources))
+    except (KeyError, TypeError):
+        return ()
+
+
+def _source(kept: dict[str, Any]) -> IndexSource:
+    labels, path, kind = (kept[name] for name in IndexSource._fields)
+    texts = [path, kind, *labels]
+    if not labels or not isinstance(labels, list) or {*map(type, texts)} != {str}:
+        raise TypeError("not a source")
+    return IndexSource(frozenset(labels), path, kind)
 
 
 def as_kept(sources: Iterable[IndexSource]) -> list[dict[str, Any]]:

@@ -260,7 +260,17 @@ def certificate_of(row: Row) -> ShredCertificate | None:
 
 
 def _certificate(event: AuditEvent) -> ShredCertificate:
-    content: Any = event.after
+    try:
+        return _certificate_of(event, event.after)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise EnvelopeError(
+            f"The audit event {event.number} does not hold the certificate that it was added with "
+            f"({type(error).__name__}): it was changed in the database, and `python manage.py "
+            "verify_audit_trail` has more."
+        ) from error
+
+
+def _certificate_of(event: AuditEvent, content: Any) -> ShredCertificate:
     return ShredCertificate(
         event=event.number,
         key_id=str(event.key_id),

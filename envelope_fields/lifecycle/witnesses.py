@@ -197,8 +197,17 @@ class Confirmed:
     at: datetime
     recorded: Mapping[str, Any]
 
-    def later(self, now: Witnesses) -> Iterator[str]:
-        """Yield, in sentences, what was not known then and is now."""
+    def later(self, now: Witnesses) -> list[str]:
+        """Return, in sentences, what was not known then and is now."""
+        try:
+            return list(self._later(now))
+        except (AttributeError, TypeError, ValueError):
+            return [
+                "The audit event of its deletion does not say what was known then: it was changed "
+                "in the database, and `python manage.py verify_audit_trail` has more."
+            ]
+
+    def _later(self, now: Witnesses) -> Iterator[str]:
         if self._is_used_since(now):
             assert now.last_use is not None  # noqa: S101 - it was
             yield (

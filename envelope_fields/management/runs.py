@@ -1,6 +1,7 @@
 """Commands that work on runs: what these may ask of a database, and how far they are."""
 
 import os
+from dataclasses import replace
 from typing import Any
 
 from django.core.management import CommandError, CommandParser
@@ -65,7 +66,11 @@ class RunsCommand(EnvelopeCommand):
 
     def limited(self, run: RotationRun) -> RotationRun:
         """Have a run that was killed go on within the limits that are asked for now."""
-        return rotation.limit(run, Limits(**{**run.limits, **self.limits})) if self.limits else run
+        return (
+            rotation.limit(run, replace(Limits.kept(run.limits), **self.limits))
+            if self.limits
+            else run
+        )
 
     def work(self, begun: RotationRun, title: str = "") -> RotationRun:
         """Work on a run until it is over, and show how far it is.

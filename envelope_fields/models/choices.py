@@ -1,4 +1,7 @@
-"""The words that columns of ours may hold: states, usages, kinds and phases of this version."""
+"""What columns of ours may hold: states, usages, kinds and phases of this version, and lists."""
+
+import json
+from typing import Any
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -20,6 +23,41 @@ class StoredChoices(models.TextChoices):
             f"{', '.join(cls.values)}. If a row has it, a later version wrote it, or it was "
             "changed in the database: deploy that version, or restore the row."
         )
+
+
+class ListField(models.JSONField):
+    """A column with a list, whose items are all of one type: in the database it may be any JSON.
+
+    What is not such an item is read as one that is known nowhere: in the place of a text what JSON
+    it is, and 0 in that of a number. So nothing follows from it, and people see that it is there.
+    """
+
+    def __init__(self, *args: Any, of: type = str, **kwargs: Any) -> None:
+        self.of = of
+        super().__init__(*args, **kwargs)
+
+    def deconstruct(self) -> Any:
+        name, _, args, kwargs = super().deconstruct()
+        return name, "django.db.models.JSONField", args, kwargs  # the column is the same
+
+    def clone(self) -> Any:
+        return type(self)(**self.deconstruct()[3], of=self.of)
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> list[Any] | None:
+        """Return the items of a list; None where no row was joined."""
+        if value is None:
+            return None
+        found = super().from_db_value(value, expression, connection)
+        return list(map(self._item, found)) if isinstance(found, list) else [self._unknown(found)]
+
+    def _item(self, item: Any) -> Any:
+        if type(item) is not self.of:
+            return self._unknown(item)
+        # JSON may have halves of characters, which no answer can be made of.
+        return item.encode(errors="backslashreplace").decode() if isinstance(item, str) else item
+
+    def _unknown(self, found: Any) -> Any:
+        return 0 if self.of is int else json.dumps(found)
 
 
 class KeyState(StoredChoices):

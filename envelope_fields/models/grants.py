@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from envelope_fields.models import key_changes
+from envelope_fields.models.choices import ListField
 from envelope_fields.models.key_changes import KeyRowQuerySet, announce_saved
 from envelope_fields.models.keys import PRINCIPAL_ID_LENGTH, PRINCIPAL_TYPE_LENGTH, MasterKey
 
@@ -29,7 +30,7 @@ class KeyGrant(models.Model):
     )
     principal_type = models.CharField(_("principal type"), max_length=PRINCIPAL_TYPE_LENGTH)
     principal_id = models.CharField(_("principal id"), max_length=PRINCIPAL_ID_LENGTH)
-    actions = models.JSONField(_("actions"), default=list)
+    actions = ListField(_("actions"), default=list)
     context = models.CharField(
         _("context"),
         max_length=300,

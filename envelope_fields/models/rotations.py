@@ -7,7 +7,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from envelope_fields.models.choices import StoredChoices
+from envelope_fields.models.choices import ListField, StoredChoices, UnknownChoice
 from envelope_fields.models.keys import PRINCIPAL_ID_LENGTH, PRINCIPAL_TYPE_LENGTH, MasterKey
 
 
@@ -56,8 +56,8 @@ class RotationRun(models.Model):
     state = models.CharField(
         _("state"), max_length=16, choices=RotationState, default=RotationState.PENDING
     )
-    only_versions = models.JSONField(_("only versions"), default=list)  # numbers; empty is all
-    only_fields = models.JSONField(_("only fields"), default=list)  # app.model.field; as above
+    only_versions = ListField(_("only versions"), of=int, default=list)  # empty is all
+    only_fields = ListField(_("only fields"), default=list)  # app.model.field; as above
     only_database = models.CharField(_("only database"), max_length=100, blank=True)
     limits = models.JSONField(_("limits"), default=dict)
     actor_type = models.CharField(_("actor type"), max_length=PRINCIPAL_TYPE_LENGTH)
@@ -89,6 +89,16 @@ class RotationRun(models.Model):
     def is_about_field(self) -> bool:
         """Whether it is about a field, which `only_fields` names, and not about keys."""
         return self.kind not in (RotationKind.REWRAP, RotationKind.RE_ENCRYPT)
+
+    @property
+    def only_field(self) -> str:
+        """The field that it is about; `UnknownChoice` where its row names none, or several."""
+        if len(self.only_fields) != 1:
+            raise UnknownChoice(
+                f"The run {self} is about one field, and its row names {len(self.only_fields)}: it "
+                "was changed in the database. Cancel the run, and start another one."
+            )
+        return str(self.only_fields[0])
 
     @property
     def is_active(self) -> bool:
