@@ -58,3 +58,4 @@ def register() -> None:
     _register(settings.check_serializers, Tags.security)
     _register(copies.check_copies_of_keys, Tags.security)
     _register(copies.check_copies_of_values, Tags.models)
+    _register(copies.check_texts, Tags.models)

@@ -1,4 +1,4 @@
-"""Packages that keep copies: of the rows of keys, or of values in clear.
+"""Packages that keep copies: of the rows of keys, of values in clear, or of the texts of objects.
 
 What they copy is their settings' and registries' to say, so these are asked.
 """
@@ -11,7 +11,13 @@ from django.apps import apps
 from django.core.checks import CheckMessage, Warning
 from django.db.models import CharField, Model, TextField
 
-from envelope_fields.checks.models import AppConfigs, checked_models, encrypted_fields
+from envelope_fields.checks.models import (
+    AppConfigs,
+    checked_models,
+    encrypted_among,
+    encrypted_fields,
+)
+from envelope_fields.checks.views import read_by
 from envelope_fields.models import MasterKey
 
 
@@ -24,6 +30,8 @@ class Package(NamedTuple):
         copies: whether it copies a field of a model; None stands for each row as a whole.
         leave_out: the setting that keeps the rows of keys out of it.
         leave_out_field: how a field is kept out; None where no value is in clear there.
+        text_in: where it keeps the texts of objects, in clear.
+        keeps_text: of objects of which models it does that.
     """
 
     name: str
@@ -31,6 +39,8 @@ class Package(NamedTuple):
     copies: Callable[[type[Model], str | None], bool]
     leave_out: str
     leave_out_field: str | None
+    text_in: str = ""
+    keeps_text: Callable[[type[Model]], bool] | None = None
 
 
 def _cachalot(model: type[Model], field: str | None) -> bool:
@@ -58,6 +68,46 @@ def _auditlog(model: type[Model], field: str | None) -> bool:
     return field in (fields["include_fields"] or [field]) and field not in fields["exclude_fields"]
 
 
+def _auditlog_text(model: type[Model]) -> bool:
+    return bool(import_module("auditlog.registry").auditlog.contains(model))
+
+
+def _easyaudit_text(model: type[Model]) -> bool:
+    return _easyaudit(model, None)
+
+
+def _none(model: type[Model], field: str | None) -> bool:
+    return False
+
+
+def _reversion_text(model: type[Model]) -> bool:
+    return bool(import_module("reversion").is_registered(model))
+
+
+def _wagtail_text(model: type[Model]) -> bool:
+    is_snippet = apps.is_installed("wagtail.snippets") and (
+        model in import_module("wagtail.snippets.models").get_snippet_models()
+    )
+    return is_snippet or issubclass(model, import_module("wagtail.models").RevisionMixin)
+
+
+def _modelsearch(model: type[Model], field: str | None) -> bool:
+    return any(
+        (each, name) == (model, field)
+        for indexed in import_module("modelsearch.index").get_indexed_models()
+        for each, name in _indexed(indexed, indexed.get_search_fields())
+    )
+
+
+def _indexed(model: Any, declared: Any) -> Iterator[tuple[Any, str]]:
+    for each in declared:
+        if hasattr(each, "fields"):  # those of a related model
+            related = each.get_field(model).related_model
+            yield from _indexed(related, each.fields)
+        else:
+            yield from ((base, each.field_name) for base in (model, *model._meta.all_parents))
+
+
 def _parler(model: type[Model], field: str | None) -> bool:
     is_caching = import_module("parler.appsettings").PARLER_ENABLE_CACHING
     mixin = import_module("parler.models").TranslatedFieldsModelMixin
@@ -73,6 +123,10 @@ def _watson(model: type[Model], field: str | None) -> bool:
     return field in (adapter.fields or texts) and field not in adapter.exclude
 
 
+_SEARCH = Package(
+    "django-modelsearch", "the index that Wagtail searches", _modelsearch, "",
+    "Leave the field out of search_fields.",
+)  # fmt: skip
 _PACKAGES = {
     "cachalot": Package(
         "django-cachalot", "its cache", _cachalot,
@@ -89,11 +143,13 @@ _PACKAGES = {
         "django-easy-audit", "the changes of CRUDEvent", _easyaudit,
         "Name them in DJANGO_EASY_AUDIT_UNREGISTERED_CLASSES_EXTRA.",
         "Name the model in DJANGO_EASY_AUDIT_UNREGISTERED_CLASSES_EXTRA.",
+        "CRUDEvent.object_repr", _easyaudit_text,
     ),
     "auditlog": Package(
         "django-auditlog", "the changes of LogEntry", _auditlog,
         'Name "envelope_fields" in AUDITLOG_EXCLUDE_TRACKING_MODELS, and register none of them.',
         "Register the model with exclude_fields=[…]; mask_fields shows half of each value.",
+        "LogEntry.object_repr", _auditlog_text,
     ),
     "parler": Package(
         "django-parler", "Django's cache", _parler, "",
@@ -103,6 +159,15 @@ _PACKAGES = {
     "watson": Package(
         "django-watson", "the texts of SearchEntry", _watson, "",
         "Register the model with exclude=[…]: it takes each text field otherwise.",
+    ),
+    "modelsearch": _SEARCH,
+    "wagtail.search": _SEARCH,
+    "reversion": Package(
+        "django-reversion", "", _none, "", None, "Version.object_repr", _reversion_text
+    ),
+    "wagtail": Package(
+        "Wagtail", "", _none, "", None,
+        "Revision.object_str and ModelLogEntry.label", _wagtail_text,
     ),
 }  # fmt: skip
 
@@ -141,6 +206,23 @@ def check_copies_of_values(app_configs: AppConfigs = None, **_: Any) -> list[Che
         if package.leave_out_field
         for model in checked_models(app_configs)
         if (copied := [each for each in _encrypted(model) if package.copies(model, each)])
+    ]
+
+
+def check_texts(app_configs: AppConfigs = None, **_: Any) -> list[CheckMessage]:
+    """Look for packages that keep the text of an object, where that has an encrypted value."""
+    return [
+        Warning(
+            f"'__str__' of {model._meta.label} reads the encrypted field {field}, and "
+            f"{package.name} keeps that text in clear, in {package.text_in}.",
+            hint="Have '__str__' return something else.",
+            obj=model,
+            id="envelope_fields.W047",
+        )
+        for package in _installed()
+        for model in checked_models(app_configs)
+        if package.keeps_text and package.keeps_text(model)
+        for field in encrypted_among(model, read_by(model, "__str__", set()))
     ]
 
 

@@ -163,7 +163,7 @@ def _unopened(admin: Any) -> Iterator[CheckMessage]:
 def _in_clear(admin: Any) -> Iterator[CheckMessage]:
     """Find what has the admin write values in clear."""
     obj = admin if isinstance(admin, type) else type(admin)
-    for field in encrypted_among(admin.model, _read_by(admin.model, "__str__", set())):
+    for field in encrypted_among(admin.model, read_by(admin.model, "__str__", set())):
         yield Warning(
             f"'__str__' of {admin.model._meta.label} reads the encrypted field {field}.",
             hint="The admin writes the text of an object into its log and its messages, in clear. "
@@ -184,7 +184,7 @@ def _in_clear(admin: Any) -> Iterator[CheckMessage]:
                 )
 
 
-def _read_by(model: Any, name: str, seen: set[str]) -> Iterator[str]:
+def read_by(model: Any, name: str, seen: set[str]) -> Iterator[str]:
     """Yield the names that a method of a model reads, and that the methods read which it calls."""
     method = inspect.getattr_static(model, name, None)
     if isinstance(method, str):  # such as USERNAME_FIELD
@@ -194,7 +194,7 @@ def _read_by(model: Any, name: str, seen: set[str]) -> Iterator[str]:
         seen.add(name)
         for read in code.co_names:
             yield read
-            yield from _read_by(model, read, seen)
+            yield from read_by(model, read, seen)
 
 
 def _order_of(admin: Any, column: Any) -> Any:

@@ -1,5 +1,7 @@
+import reversion
 from auditlog.registry import auditlog
 from django.db import models
+from modelsearch import index
 from parler.models import TranslatableModel, TranslatedFields
 from watson import search
 
@@ -17,6 +19,21 @@ class LeftOut(models.Model):
     text = EncryptedTextField()
 
 
+class Indexed(index.Indexed, models.Model):
+    """One whose search copies a column of its own, and one of a row that it belongs to."""
+
+    text = EncryptedTextField()
+    left_out = EncryptedTextField()
+    note = models.ForeignKey(Note, models.CASCADE)
+    search_fields = [
+        index.SearchField("text"),
+        index.RelatedFields("note", [index.AutocompleteField("data")]),
+    ]
+
+    def __str__(self):
+        return self.left_out
+
+
 class Translated(TranslatableModel):
     translations = TranslatedFields(text=EncryptedTextField())
 
@@ -25,3 +42,5 @@ auditlog.register(Note)
 auditlog.register(LeftOut, exclude_fields=["text"])
 search.register(Note)
 search.register(LeftOut, exclude=["text"])
+auditlog.register(Indexed, exclude_fields=["text", "left_out"])
+reversion.register(Indexed, exclude=["text", "left_out"])

@@ -8,7 +8,9 @@ INSTALLED_APPS = [
     "cacheops",
     "constance",
     "easyaudit",
+    "modelsearch",
     "parler",
+    "reversion",
     "watson",
     "tests.neighbours.copies",
 ]
@@ -17,6 +19,7 @@ AUDITLOG_EXCLUDE_TRACKING_MODELS = ("copies",)  # which are registered one by on
 CACHEOPS_REDIS = "redis://127.0.0.1:1/0"  # nothing is cached
 CACHEOPS = {
     "*.*": {"ops": "get", "timeout": 60},
+    "copies.indexed": None,
     "copies.leftout": None,
     "copies.translated": {"timeout": 60},
     "copies.translatedtranslation": None,

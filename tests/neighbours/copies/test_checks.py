@@ -4,9 +4,9 @@ import pytest
 from cachalot.settings import cachalot_settings
 from django.core.checks import run_checks
 
-from envelope_fields.checks.copies import check_copies_of_keys, check_copies_of_values
+from envelope_fields.checks.copies import check_copies_of_keys, check_copies_of_values, check_texts
 from envelope_fields.models import MasterKey, MasterKeyVersion
-from tests.neighbours.copies.models import Note, Translated
+from tests.neighbours.copies.models import Indexed, Note, Translated
 
 KEEP_KEYS = {"django-auditlog", "django-cachalot", "django-cacheops", "django-easy-audit"}
 
@@ -37,18 +37,38 @@ def test_values():
         ("django-cacheops", Note),
         ("django-easy-audit", Note),
         ("django-watson", Note),
+        ("django-modelsearch", Note),
+        ("django-modelsearch", Indexed),
+        ("django-easy-audit", Indexed),
         ("django-parler", Translated._parler_meta.root_model),
     }
 
 
 @pytest.mark.parametrize(
-    ("package", "fields"), [("watson", "text in"), ("auditlog", "text, data in")]
+    ("package", "model", "fields"),
+    [
+        ("watson", Note, "text in"),
+        ("auditlog", Note, "text, data in"),
+        ("modelsearch", Indexed, "text in"),
+        ("modelsearch", Note, "data in"),
+    ],
 )
-def test_the_fields_are_named(package, fields):
-    (message,) = (each for each in check_copies_of_values() if package in each.msg)
+def test_the_fields_are_named(package, model, fields):
+    found = (each for each in check_copies_of_values() if each.obj is model)
+    (message,) = (each for each in found if package in each.msg)
     assert f"keeps values of {fields} clear" in message.msg
+
+
+def test_texts_of_objects_beside_what_is_left_out():
+    found = check_texts()
+    assert {(each.id, each.obj) for each in found} == {("envelope_fields.W047", Indexed)}
+    assert {message.msg.partition(", and ")[2].split()[0] for message in found} == {
+        "django-auditlog",
+        "django-easy-audit",
+        "django-reversion",
+    }
 
 
 def test_they_run_with_the_others_beside_pages_of_no_model():
     found = {message.id for message in run_checks()}
-    assert {"envelope_fields.W073", "envelope_fields.W072"} <= found
+    assert {f"envelope_fields.W{number}" for number in ("047", "072", "073")} <= found

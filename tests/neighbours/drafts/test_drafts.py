@@ -7,6 +7,7 @@ from django.core.exceptions import FieldError, ValidationError
 from django.db import transaction
 from wagtail.models import Revision
 
+from envelope_fields.checks.copies import check_texts
 from envelope_fields.fields.masks import DOTS, Mask
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.policy import APPLICATION, acting_as
@@ -240,3 +241,12 @@ class TestIndexes:
         letter = Letter.objects.create(subject="s", text="", secret="x")
         letter.save_revision().publish()
         assert Letter.objects.filter(text_index__isnull=True).count() == 1
+
+
+def test_a_check_of_the_texts_that_it_keeps(monkeypatch):
+    assert check_texts() == []
+    monkeypatch.setattr(Folder, "__str__", lambda self: self.name)
+    monkeypatch.setattr(Sheet, "__str__", lambda self: self.text)  # which it keeps of no part
+    (message,) = check_texts()
+    assert (message.id, message.obj) == ("envelope_fields.W047", Folder)
+    assert "Wagtail keeps that text in clear, in Revision.object_str" in message.msg
