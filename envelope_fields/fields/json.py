@@ -60,6 +60,6 @@ class EncryptedJSONField(Typed[Any, Any], EncryptedFieldMixin, models.JSONField)
     def validate(self, value: Any, model_instance: models.Model | None) -> None:
         super().validate(value, model_instance)
         try:
-            self._encoded(value)
+            self._encoded(self.get_prep_value(value))
         except ValueError:
             raise ValidationError(self.error_messages["invalid"], code="invalid") from None

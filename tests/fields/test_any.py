@@ -257,3 +257,22 @@ def test_options_that_a_field_does_not_deconstruct():
     used = models.DecimalField(max_digits=5, decimal_places=2)
     assert used.context.prec == 5
     assert encrypted(used).context is None
+
+
+class LineField(models.JSONField):
+    """Its values are of a class that JSON does not know, as those of django-pydantic-field."""
+
+    def to_python(self, value):
+        return value if isinstance(value, range) else range(*value)
+
+    def get_prep_value(self, value):
+        return super().get_prep_value([value.start, value.stop])
+
+    def validate(self, value, model_instance):
+        models.Field.validate(self, value, model_instance)
+
+
+def test_validating_values_of_a_class_that_the_field_prepares_for_json():
+    field = encrypted(LineField())
+    assert field.clean([1, 5], None) == range(1, 5)
+    assert field.to_plaintext(range(1, 5)) == b"[1, 5]"
