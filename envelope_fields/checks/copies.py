@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from django.apps import apps
+from django.contrib.auth import get_user_model
 from django.core.checks import CheckMessage, Warning
 from django.db.models import CharField, Model, TextField
 
@@ -52,8 +53,21 @@ def _cacheops(model: type[Model], field: str | None) -> bool:
     return bool(profile and profile["ops"])
 
 
+def _is_login_name(model: type[Model], field: str | None) -> bool:
+    return model is get_user_model() and field == get_user_model().USERNAME_FIELD
+
+
+def _axes(model: type[Model], field: str | None) -> bool:
+    settings = import_module("axes.conf").settings
+    is_stored = settings.AXES_ENABLED and settings.AXES_HANDLER.endswith("AxesDatabaseHandler")
+    is_replaced = settings.AXES_USERNAME_CALLABLE and settings.AXES_DISABLE_ACCESS_LOG
+    return is_stored and not is_replaced and _is_login_name(model, field)
+
+
 def _easyaudit(model: type[Model], field: str | None) -> bool:
     settings = import_module("easyaudit.settings")
+    if settings.WATCH_AUTH_EVENTS and _is_login_name(model, field):
+        return True
     if not settings.WATCH_MODEL_EVENTS or issubclass(model, tuple(settings.UNREGISTERED_CLASSES)):
         return False
     chosen = tuple(settings.REGISTERED_CLASSES)
@@ -140,10 +154,16 @@ _PACKAGES = {
         "Set no ops for the model.",
     ),
     "easyaudit": Package(
-        "django-easy-audit", "the changes of CRUDEvent", _easyaudit,
+        "django-easy-audit", "CRUDEvent, or names of logins in LoginEvent", _easyaudit,
         "Name them in DJANGO_EASY_AUDIT_UNREGISTERED_CLASSES_EXTRA.",
-        "Name the model in DJANGO_EASY_AUDIT_UNREGISTERED_CLASSES_EXTRA.",
+        "Name the model in DJANGO_EASY_AUDIT_UNREGISTERED_CLASSES_EXTRA. For the name of a login, "
+        "set DJANGO_EASY_AUDIT_WATCH_AUTH_EVENTS = False as well.",
         "CRUDEvent.object_repr", _easyaudit_text,
+    ),
+    "axes": Package(
+        "django-axes", "AccessAttempt and AccessLog", _axes, "",
+        "Set AXES_DISABLE_ACCESS_LOG = True, and AXES_USERNAME_CALLABLE to a function that returns "
+        "something else for a name.",
     ),
     "auditlog": Package(
         "django-auditlog", "the changes of LogEntry", _auditlog,

@@ -4,6 +4,7 @@ from tests.neighbours.base import INSTALLED_APPS
 INSTALLED_APPS = [
     *INSTALLED_APPS,
     "auditlog",
+    "axes",
     "cachalot",
     "cacheops",
     "constance",

@@ -6,7 +6,7 @@ from django.core.checks import run_checks
 
 from envelope_fields.checks.copies import check_copies_of_keys, check_copies_of_values, check_texts
 from envelope_fields.models import MasterKey, MasterKeyVersion
-from tests.neighbours.copies.models import Indexed, Note, Translated
+from tests.neighbours.copies.models import Indexed, LeftOut, Note, Translated
 
 KEEP_KEYS = {"django-auditlog", "django-cachalot", "django-cacheops", "django-easy-audit"}
 
@@ -57,6 +57,21 @@ def test_the_fields_are_named(package, model, fields):
     found = (each for each in check_copies_of_values() if each.obj is model)
     (message,) = (each for each in found if package in each.msg)
     assert f"keeps values of {fields} clear" in message.msg
+
+
+def test_names_of_logins(monkeypatch):
+    monkeypatch.setattr(LeftOut, "USERNAME_FIELD", "text", raising=False)
+    monkeypatch.setattr("envelope_fields.checks.copies.get_user_model", lambda: LeftOut)
+
+    def keepers():
+        return packages(each for each in check_copies_of_values() if each.obj is LeftOut)
+
+    assert keepers() == {"django-axes", "django-easy-audit"}
+    monkeypatch.setattr("axes.conf.settings.AXES_USERNAME_CALLABLE", str)
+    monkeypatch.setattr("easyaudit.settings.WATCH_AUTH_EVENTS", False)
+    assert keepers() == {"django-axes"}  # in the log of logins
+    monkeypatch.setattr("axes.conf.settings.AXES_DISABLE_ACCESS_LOG", True)
+    assert keepers() == set()
 
 
 def test_texts_of_objects_beside_what_is_left_out():
