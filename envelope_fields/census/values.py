@@ -144,7 +144,7 @@ def _meant(column: Column, label: bytes | None) -> bytes | str | None:
         return formats.get(b"")  # of what has no form, such as plaintext
     if label and label == column.codec.marker:
         return None
-    return formats[label] if label in formats else label[len(column.codec.marker) :]
+    return formats[label] if label in formats else column.codec.version_id(label)
 
 
 def groups_sql(column: Column, version_ids: Iterable[bytes] = ()) -> str:
@@ -159,14 +159,14 @@ def groups_sql(column: Column, version_ids: Iterable[bytes] = ()) -> str:
     if column.formats and codec.marker:  # too short for an envelope, and nothing else
         formats.append(ask.literal(codec.marker))
     others = "".join(f" WHEN substr(label, 1, 1) = {byte} THEN {byte}" for byte in formats)
-    labels = ", ".join(ask.literal(codec.marker + each) for each in version_ids)
+    labels = ", ".join(ask.literal(codec.label(each)) for each in version_ids)
     # PostgreSQL leaves the rest of a large value where it is: length() does not need it, and
     # substr() fetches the chunk it asks for, since envelopes do not compress. OFFSET 0 keeps the
     # subquery apart, so that it does so once a value.
     return (
         f"SELECT CASE WHEN {labelled} THEN label{others} END, count(*) "  # noqa: S608 - all quoted
         f"FROM (SELECT length({stored}) AS size, "
-        f"substr({stored}, {codec.label_at + 1}, {codec.label_bytes}) AS label "
+        f"substr({stored}, {codec.label_at.start + 1}, {codec.label_bytes}) AS label "
         f"FROM {column.table_sql} AS stored WHERE {stored} IS NOT NULL "
         f"{ask.KEEP_APART}) AS labels "
         f"{f'WHERE label IN ({labels}) ' if labels else ''}GROUP BY 1"

@@ -87,13 +87,16 @@ def version_id(value: bytes) -> bytes:
     return value[DIGEST_BYTES:INDEX_BYTES]
 
 
-INDEX_CODEC: Final = Codec(
-    label_at=DIGEST_BYTES,
-    label_bytes=VERSION_ID_BYTES,
-    marker=b"",
-    shortest=INDEX_BYTES,
-    head_bytes=0,
-)
+class IndexCodec(Codec):
+    """A value of a blind index: a MAC, and the id of the version of the search key."""
+
+    label_at = slice(DIGEST_BYTES, INDEX_BYTES)
+    marker = b""
+    shortest = INDEX_BYTES
+    head_bytes = 0
+
+
+INDEX_CODEC: Final = IndexCodec()
 
 
 def kms_mac_message(context: bytes, message: bytes) -> bytes:

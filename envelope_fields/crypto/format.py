@@ -45,33 +45,45 @@ def header(version_id: bytes) -> bytes:
     return FORMAT_VERSION + version_id
 
 
-class Codec(NamedTuple):
-    """What the stored values of a column look like, for what counts, finds and replaces them.
+class Codec:
+    """What the stored values of a column look like: envelopes as bytes, unless a subclass differs.
 
     Attributes:
-        label_at: how many bytes are in front of the label, by which the values of a key version
-            are found: the marker, then the id of the version.
-        label_bytes: how many bytes a label has.
+        label_at: where in a value its label is, by which the values of a key version are found.
         marker: the bytes that each label begins with; a value without them is of another kind.
         shortest: how many bytes a value has at least.
         head_bytes: how many bytes in front of a value a rewrap replaces; the others stay. 0 where
             values of this kind are not rewrapped.
     """
 
-    label_at: int
-    label_bytes: int
-    marker: bytes
-    shortest: int
-    head_bytes: int
+    label_at = slice(0, HEADER_BYTES)
+    marker = FORMAT_VERSION
+    shortest = OVERHEAD_BYTES
+    head_bytes = PAYLOAD_AT
+
+    @property
+    def label_bytes(self) -> int:
+        """How many bytes a label has."""
+        return int(self.label_at.stop - self.label_at.start)
+
+    def label(self, version_id: bytes) -> bytes:
+        """Return the label of the values under a key version."""
+        return self.marker + version_id
+
+    def version_id(self, label: bytes) -> bytes:
+        """Return the id of the key version that a label names; the inverse of `label`."""
+        return label[len(self.marker) :]
+
+    def envelope_head(self, head: bytes) -> bytes:
+        """Return the first 81 bytes of the envelope whose stored form begins with `head`."""
+        return head
+
+    def stored_head(self, envelope_head: bytes) -> bytes:
+        """Return what is written in front of a value; the inverse of `envelope_head`."""
+        return envelope_head
 
 
-ENVELOPE = Codec(
-    label_at=0,
-    label_bytes=HEADER_BYTES,
-    marker=FORMAT_VERSION,
-    shortest=OVERHEAD_BYTES,
-    head_bytes=PAYLOAD_AT,
-)
+ENVELOPE = Codec()
 
 
 def parse(envelope: object) -> Envelope:

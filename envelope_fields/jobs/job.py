@@ -171,10 +171,12 @@ class Job(ABC):
         A trigger puts that back, or drops what is written: the number of rows that an UPDATE gives
         counts the first, and not the second. It is called in the transaction that has written them.
         """
-        moved = sum(ask.begin_with([(key, new) for key, _, new in changes]))
+        stored, whole = ask.codec.stored_head, self.replaces_payload
+        written = [(key, new if whole else stored(new)) for key, _, new in changes]
+        moved = sum(ask.begin_with(written))
         if moved == len(changes):
             return moved, ()
-        is_back = ask.begin_with([(key, head) for key, head, _ in changes])
+        is_back = ask.begin_with([(key, stored(head)) for key, head, _ in changes])
         back = [change for change, is_it in zip(changes, is_back, strict=True) if is_it]
         return moved, [Failed(Stored(key, head, 0), *_PUT_BACK) for key, head, _ in back]
 

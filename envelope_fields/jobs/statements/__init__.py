@@ -17,6 +17,7 @@ from django.db import connections
 from envelope_fields import databases
 from envelope_fields.census.columns import Column
 from envelope_fields.crypto import format as layout
+from envelope_fields.crypto.format import ENVELOPE
 from envelope_fields.jobs.job import VERSION_ID, Change, Key, Stored
 from envelope_fields.jobs.statements.beside import BesideStatements
 from envelope_fields.jobs.statements.parts import Same, as_bytes
@@ -80,8 +81,10 @@ class Statements(BesideStatements):
         labelled, labels = self._labelled(version_ids)
         found = self._fetch(self._heads_sql(where, labelled, rows), [*params, *labels])
         self._refuse_standstill(after, [row[:-2] for row in found[-1:]])
-        as_head = as_bytes if version_ids is None else bytes  # of envelopes, without a call each
-        return [Stored(row[:-2], as_head(row[-2]), row[-1]) for row in found]
+        decoded = self.codec.envelope_head
+        if version_ids is None:
+            return [Stored(row[:-2], as_bytes(row[-2]), row[-1]) for row in found]
+        return [Stored(row[:-2], decoded(bytes(row[-2])), row[-1]) for row in found]
 
     def only(self, version_ids: Sequence[bytes] | None, stored: list[Stored]) -> list[Stored]:
         """Leave out the values under other versions that came along with `heads`."""
@@ -117,11 +120,11 @@ class Statements(BesideStatements):
         """Return the condition on a value `{}` that its label is one of some versions'."""
         if version_ids is None:
             return "", []
-        codec = self.codec
+        codec, start = self.codec, self.codec.label_at.start + 1
         labels, length = [codec.marker], len(codec.marker)
         if len(version_ids) <= databases.IN_A_QUERY:
-            labels, length = [codec.marker + each for each in version_ids], codec.label_bytes
-        return f"substr({{}}, {codec.label_at + 1}, {length}) IN ({self._marks(labels)})", labels
+            labels, length = list(map(codec.label, version_ids)), codec.label_bytes
+        return f"substr({{}}, {start}, {length}) IN ({self._marks(labels)})", labels
 
     def _heads_sql(self, where: str, labelled: str, rows: int) -> str:
         size = f"length({self.value})"
@@ -145,6 +148,12 @@ class Statements(BesideStatements):
             changes: the changes.
             replaces_payload: whether a change has the whole new value.
         """
+        if self.codec is not ENVELOPE:
+            stored = self.codec.stored_head
+            changes = [
+                Change(key, stored(head), new if replaces_payload else stored(new))
+                for key, head, new in changes
+            ]
         heads = [change.head for change in changes]
         same = Same(self.name, heads, [True] * len(heads), self.head_bytes)
         return self._update(changes, [same], keeps_payload=not replaces_payload)
