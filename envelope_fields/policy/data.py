@@ -1,9 +1,12 @@
 """Policy data: what decisions are made on, read from the database as it is asked for."""
 
+from collections import defaultdict
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
+from operator import or_
 from typing import Any, NamedTuple, Self
 from uuid import UUID
 
@@ -177,10 +180,12 @@ def naming(names: set[tuple[str, ...]]) -> Q:
 
     Look at them once more: a database may compare without case, or without spaces at the end.
     """
-    which = Q()
+    ids = defaultdict(list)
     for principal_type, principal_id in names:
-        which |= Q(principal_type=principal_type, principal_id=principal_id)
-    return which
+        ids[principal_type].append(principal_id)
+    # A list for each type, since a user may be in more groups than a database takes conditions.
+    of_types = (Q(principal_type=each, principal_id__in=ids[each]) for each in ids)
+    return reduce(or_, of_types, Q())
 
 
 def known_person(principal: Principal) -> Person:

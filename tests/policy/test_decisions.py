@@ -101,6 +101,16 @@ def test_a_group(key, ann, granted):
     refused(Action.ROTATE, key, ann)
 
 
+def test_a_user_may_be_in_more_groups_than_a_database_takes_conditions(key, ann, granted):
+    Group.objects.bulk_create(Group(name=f"ward {number}") for number in range(1_100))
+    groups = list(Group.objects.all())
+    ann.groups.add(*groups)
+    granted(key, groups[-1], Action.ROTATE)
+    assert require(Action.ROTATE, key, ann, using="default") == principal_of(ann)
+    open_to_ann = keys_open_to(Action.ROTATE, ann, using="default")
+    assert list(MasterKey.objects.filter(open_to_ann)) == [key]
+
+
 def test_a_group_is_not_the_user_with_its_number(key, ann, granted):
     group = Group.objects.create(pk=ann.pk, name="officers")
     granted(key, group, Action.ROTATE)
