@@ -13,7 +13,7 @@ from envelope_fields.crypto.buffers import KeyBuffer, random_buffer, wipe
 from envelope_fields.crypto.context import KeyVersionContext
 from envelope_fields.exceptions import WrappedKeyAltered
 from envelope_fields.root_keys.base import MATERIAL_BYTES, RootKey, Wrapped
-from envelope_fields.root_keys.options import read_private
+from envelope_fields.root_keys.options import read_private, variable
 
 FORMAT: Final = b"\x01"
 NONCE_BYTES: Final = 24
@@ -41,6 +41,9 @@ class LocalRootKey(RootKey):
             raise TypeError("give exactly one of the options env, file, key")
         if not isinstance(env or file or key, str | os.PathLike):
             raise TypeError("env, file and key are text")
+        if isinstance(file, str) and _decoded(file):
+            del file  # messages about files show their path, and error reports variables
+            raise TypeError("file is the path of a file that holds a key, and not the key itself")
         self._env, self._file, self._key = env, file, key
 
     def __repr__(self) -> str:
@@ -76,18 +79,15 @@ class LocalRootKey(RootKey):
     @property
     def _source(self) -> str:
         if self._env is not None:
-            return f"the environment variable {self._env}"
+            return variable("env", self._env)
         if self._file is not None:
             return f"the file {os.fspath(self._file)}"
         return "the option `key`"
 
     def _read(self) -> bytearray:
         text = self._text()
-        try:
-            key = KeyBuffer(b64decode(text.strip(), validate=True))
-        except (Base64Error, ValueError):
-            key = KeyBuffer()
-        if len(key) != xaes.KEY_BYTES:
+        key = _decoded(text)
+        if not key:
             raise ValueError(
                 f"{self._source} does not hold a root key, which is base64 of "
                 f"{xaes.KEY_BYTES} bytes. {MAKE_ONE}"
@@ -103,6 +103,15 @@ class LocalRootKey(RootKey):
         if not text:
             raise ValueError(f"{self._source} is not set. {MAKE_ONE}")
         return text
+
+
+def _decoded(text: str) -> KeyBuffer:
+    """Return the root key that a text is; empty if it is not one."""
+    try:
+        key = KeyBuffer(b64decode(text.strip(), validate=True))
+    except (Base64Error, ValueError):
+        return KeyBuffer()
+    return key if len(key) == xaes.KEY_BYTES else KeyBuffer()
 
 
 def generate() -> str:

@@ -1,6 +1,7 @@
-"""What options of root keys name: seconds, functions, and files that hold a secret."""
+"""What options of root keys name: seconds, functions, variables, and files that hold a secret."""
 
 import os
+import re
 import stat
 from importlib import import_module
 from math import inf
@@ -13,6 +14,7 @@ _LIMIT: Final = 4096  # far more than a secret takes
 # What group or others may do, on systems that have them (st_mode has no such bits else).
 OTHERS: Final = stat.S_IRWXO
 GROUP_AND_OTHERS: Final = stat.S_IRWXG | OTHERS
+_NAME: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*").fullmatch
 
 
 class WrongSetting(ValueError):
@@ -41,6 +43,16 @@ def imported(option: str, path: str) -> Any:
         return getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise WrongSetting(f"{option} names {path}, which cannot be imported: {error}") from None
+
+
+def variable(option: str, name: str) -> str:
+    """Return how messages call an environment variable: not by what may be the secret itself."""
+    if _NAME(name):
+        return f"the environment variable {name}"
+    return (
+        f"the environment variable that the option `{option}` names (by a name that is not shown: "
+        "is it the secret itself?)"
+    )
 
 
 def read_private(path: Path, holds: str, closed_to: int = GROUP_AND_OTHERS) -> str:

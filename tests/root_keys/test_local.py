@@ -75,6 +75,17 @@ def test_what_is_not_a_key_is_refused_and_not_shown(text, monkeypatch):
         assert not text or text not in str(caught.value)
 
 
+def test_a_key_in_the_place_of_its_name_is_not_shown():
+    """As with `"env": os.environ["ENVELOPE_ROOT_KEY"]`."""
+    key = generate()
+    with pytest.raises(ValueError, match="is it the secret itself") as caught:
+        LocalRootKey(env=key).check()
+    assert key not in f"{caught.value}{LocalRootKey(env=key)!r}"
+    with pytest.raises(TypeError, match="not the key itself") as caught:
+        LocalRootKey(file=key)
+    assert key not in str(caught.value)
+
+
 def test_a_variable_that_is_not_set(monkeypatch):
     monkeypatch.delenv("A_ROOT_KEY", raising=False)
     with pytest.raises(ValueError, match=r"A_ROOT_KEY is not set.*generate_root_key"):

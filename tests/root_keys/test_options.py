@@ -5,7 +5,14 @@ import os
 import pytest
 
 from envelope_fields.exceptions import RootKeyUnavailable
-from envelope_fields.root_keys.options import OTHERS, WrongSetting, imported, read_private, seconds
+from envelope_fields.root_keys.options import (
+    OTHERS,
+    WrongSetting,
+    imported,
+    read_private,
+    seconds,
+    variable,
+)
 
 
 @pytest.fixture
@@ -20,6 +27,12 @@ def path(tmp_path):
 def test_it_returns_the_text(path, mode):
     path.chmod(mode)
     assert read_private(path, "a PIN") == "a secret\n"
+
+
+def test_secrets_are_no_names_of_variables():
+    assert variable("pin_env", "HSM_PIN") == "the environment variable HSM_PIN"
+    for secret in ("1234", "hvs.CAESIJ", "c2VjcmV0=", "correct horse"):
+        assert secret not in variable("token_env", secret)
 
 
 def test_what_is_not_there_is_for_the_caller(path):

@@ -8,7 +8,7 @@ import PyKCS11 as pkcs11
 
 from envelope_fields.crypto.buffers import KeyBuffer
 from envelope_fields.exceptions import RootKeyUnavailable
-from envelope_fields.root_keys.options import read_private
+from envelope_fields.root_keys.options import read_private, variable
 from envelope_fields.root_keys.pkcs11.module import WRONG_PIN, name_of
 
 _LOGGED_IN: Final = (pkcs11.CKS_RO_USER_FUNCTIONS, pkcs11.CKS_RW_USER_FUNCTIONS)
@@ -81,7 +81,7 @@ class Pin:
     @property
     def _source(self) -> str:
         if self._env is not None:
-            return f"the environment variable {self._env}"
+            return variable("pin_env", self._env)
         return f"the file {os.fspath(self._file or '')}"
 
     def _read(self) -> KeyBuffer:

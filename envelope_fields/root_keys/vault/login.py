@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final, Protocol
 import hvac
 
 from envelope_fields.exceptions import RootKeyUnavailable
-from envelope_fields.root_keys.options import OTHERS, read_private
+from envelope_fields.root_keys.options import OTHERS, read_private, variable
 from envelope_fields.root_keys.vault.answers import Answer, Status
 
 SERVICE_ACCOUNT_TOKEN: Final = "/var/run/secrets/kubernetes.io/serviceaccount/token"  # noqa: S105
@@ -153,7 +153,7 @@ class Kubernetes(_Role):
 
 
 def _from_env(name: str) -> Secret:
-    return _secret(os.environ.get(name, ""), f"the environment variable {name}")
+    return _secret(os.environ.get(name, ""), variable("token_env", name))
 
 
 def _from_file(path: Path, closed_to: int = OTHERS | stat.S_IWGRP) -> Secret:
