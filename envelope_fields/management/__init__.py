@@ -1,10 +1,8 @@
 """What the commands have in common: how they run, and how they name keys, users and groups."""
 
-import os
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
@@ -16,11 +14,12 @@ from django.utils.timezone import template_localtime  # type: ignore[attr-define
 
 from envelope_fields.conf import configuration
 from envelope_fields.databases.errors import advice, is_about_reading
-from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound
 from envelope_fields.grants import grantees
 from envelope_fields.lifecycle import Operation, Refused, representation
 from envelope_fields.lifecycle.keys import named_key, numbered_version
 from envelope_fields.lifecycle.parameters import Kind, Parameter
+from envelope_fields.management import terminal
 from envelope_fields.models import MasterKey, MasterKeyVersion
 from envelope_fields.policy.principals import application_by_default
 
@@ -39,19 +38,22 @@ class EnvelopeCommand(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--json", action="store_true", help=f"print {self.prints}")
 
+    def run_from_argv(self, argv: list[str]) -> None:
+        if "--version" in argv[2:] and len(argv) > 3:
+            self._called_from_command_line = True
+            self.create_parser(*argv[:2]).error(
+                "--version shows the version of Django, and nothing would be done. A version of a "
+                "key is given as --key-version N, where the command takes one."
+            )
+        super().run_from_argv(argv)
+
     def handle(self, **options: Any) -> None:
         self.json = options.pop("json")
         _refuse_unusable(options)
-        try:
-            with reported():
-                self.perform(**options)
+        terminal.take_any_output(self)
+        with reported():
+            self.perform(**options)
             self.stdout.flush()
-        except BrokenPipeError:
-            _discard_output()
-            raise CommandError(
-                "What reads the output has ended, as `head` does, and so has this command. What it "
-                "was to do may be done in part: run it again to go on."
-            ) from None
 
     def perform(self, *args: Any, **options: Any) -> None:
         """Do what the command is for, as the application; errors end it without a traceback."""
@@ -66,12 +68,6 @@ class EnvelopeCommand(BaseCommand):
 
     def write_json(self, content: Any) -> None:
         self.stdout.write(representation.as_json(content))
-
-
-def _discard_output() -> None:
-    """Have nothing fail that is still to be written when the process ends."""
-    with suppress(AttributeError, OSError):  # it is not the process's own
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _refuse_unusable(options: Mapping[str, Any]) -> None:
@@ -233,6 +229,8 @@ def reported() -> Iterator[None]:
     try:
         with application_by_default():
             yield
+    except MasterKeyNotFound as error:
+        raise CommandError(f"{error} `list_master_keys` lists those that there are.") from error
     except (EnvelopeError, ImproperlyConfigured) as error:
         raise CommandError(str(error)) from error
     except ValidationError as error:

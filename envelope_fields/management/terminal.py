@@ -1,15 +1,18 @@
-"""Runs on a terminal: what is said of them, a progress bar, and signals that leave a run behind."""
+"""Terminals: output that fails, what is said of runs, a progress bar, and signals that pause."""
 
+import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
+from io import StringIO
 from time import monotonic
 from typing import Any, Self
 
-from django.core.management import CommandError
+from django.core.management import BaseCommand, CommandError
+from django.core.management.base import OutputWrapper
 from django.db import connections
 
 from envelope_fields.conversion.representation import numbers_text
@@ -31,6 +34,54 @@ _WORDS = {
     "empty": "emptied",
     "rebuild_index": "indexed",
 }
+
+
+class Output(OutputWrapper):
+    """Standard output that ends a command in a sentence where it cannot be written."""
+
+    def write(self, *args: Any, **options: Any) -> None:  # type: ignore[override]  # as it is given
+        with written():
+            super().write(*args, **options)
+
+    def flush(self) -> None:
+        with written():
+            super().flush()
+
+
+def take_any_output(command: BaseCommand) -> None:
+    """Have what is done not fail by its report: where that is closed, or of few characters."""
+    out: Any = vars(command.stdout)["_out"]
+    command.stdout = Output(StringIO() if out is None else out)  # None is closed, as by `>&-`
+    if vars(command.stderr)["_out"] is None:
+        command.stderr = OutputWrapper(StringIO())
+    if vars(command).get("_called_from_command_line") and hasattr(out, "reconfigure"):
+        out.reconfigure(errors="backslashreplace")  # as Python has it for stderr
+
+
+@contextmanager
+def written() -> Iterator[None]:
+    """Write inside.
+
+    Raises:
+        CommandError: it cannot be written; what the command does may be done by then.
+    """
+    try:
+        yield
+    except OSError as error:
+        _discard_output()
+        why = f"The output cannot be written: {error.strerror}."
+        if isinstance(error, BrokenPipeError):
+            why = "What reads the output has ended, as `head` does, and so has this command."
+        raise CommandError(
+            f"{why} What it was to do may be done, or done in part: see what is before you run it "
+            "again."
+        ) from None
+
+
+def _discard_output() -> None:
+    """Have nothing fail that is still to be written when the process ends."""
+    with suppress(AttributeError, OSError):  # it is not the process's own
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 class NoBar:

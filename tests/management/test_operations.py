@@ -1,14 +1,16 @@
 """The operations as commands: the same functions, with words or JSON."""
 
 import json
-from io import StringIO
+import sys
+from io import BytesIO, StringIO, TextIOWrapper
 from unittest.mock import Mock
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError, call_command, load_command_class
 
 from envelope_fields import kms
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
+from envelope_fields.management import terminal
 from envelope_fields.models import AuditEvent, MasterKey
 from tests.lifecycle import at, key_in
 from tests.lifecycle.conftest import at_once_known  # noqa: F401 - used in every test
@@ -200,12 +202,55 @@ def test_renames_of_conversions_have_two_names():
         call_command("conversions", "--rename=tests")
 
 
-def test_output_that_is_not_read_to_its_end(key, monkeypatch):
-    """As by `| head`: a sentence, and not a traceback."""
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (BrokenPipeError(), "What reads the output has ended"),  # as by `| head`
+        (OSError(0, "No space left on device"), "The output cannot be written: No space left"),
+    ],
+)
+def test_output_that_cannot_be_written(key, monkeypatch, error, why):
+    """A sentence, and not a traceback; what the command was to do is done."""
     discarded = []
-    monkeypatch.setattr("envelope_fields.management._discard_output", lambda: discarded.append(1))
+    monkeypatch.setattr(terminal, "_discard_output", lambda: discarded.append(1))
     out = StringIO()
-    monkeypatch.setattr(out, "write", Mock(side_effect=BrokenPipeError))
-    with pytest.raises(CommandError, match="What reads the output has ended"):
-        call_command("list_master_keys", stdout=out)
+    monkeypatch.setattr(out, "write", Mock(side_effect=error))
+    with pytest.raises(CommandError, match=f"{why}.* may be done"):
+        call_command("rotate_master_key", key.alias, stdout=out)
     assert discarded
+    assert key.versions.count() == 2
+
+
+def test_output_that_is_closed_keeps_nothing_from_being_done(key, monkeypatch):
+    """As by `>&-`."""
+    monkeypatch.setattr(sys, "stdout", None)
+    call_command("rotate_master_key", key.alias)
+    assert key.versions.count() == 2
+    with pytest.raises(CommandError, match="Standard output is closed"):
+        call_command("generate_root_key")
+
+
+def test_names_that_a_terminal_cannot_show(key, monkeypatch, django_user_model):
+    """As with LANG=C: the grant is made, and said to be."""
+    django_user_model.objects.create(username="jörg")
+    monkeypatch.setattr(sys, "stdout", TextIOWrapper(BytesIO(), encoding="ascii"))
+    command = load_command_class("envelope_fields", "grant_key")
+    command._called_from_command_line = True
+    call_command(command, key.alias, "--user=jörg", "--action=decrypt")
+    assert b"The user 'j\\xf6rg' may decrypt" in sys.stdout.buffer.getvalue()
+
+
+def test_a_version_of_a_key_is_not_the_version_of_django(capsys):
+    command = load_command_class("envelope_fields", "disable_master_key")
+    with pytest.raises(SystemExit) as ended:
+        command.run_from_argv(["manage.py", "disable_master_key", "default", "--version", "1"])
+    assert ended.value.code == 2
+    assert "--key-version N" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as ended:
+        command.run_from_argv(["manage.py", "disable_master_key", "--version"])
+    assert ended.value.code == 0
+
+
+def test_a_key_that_is_not_there():
+    with pytest.raises(CommandError, match="`list_master_keys` lists those that there are"):
+        call_command("disable_master_key", "Defualt")

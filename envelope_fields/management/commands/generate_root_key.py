@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management import BaseCommand, CommandError, CommandParser
 
+from envelope_fields.management.terminal import written
 from envelope_fields.root_keys.local import generate
 
 KEEP_IT = (
@@ -33,7 +34,11 @@ class Command(BaseCommand):
 
     def handle(self, *, file: Path | None = None, **options: Any) -> None:
         if file is None:
-            self.stdout.write(generate())
+            if self.stdout._out is None:
+                raise CommandError("Standard output is closed, and the key would be lost.")
+            with written():
+                self.stdout.write(generate())
+                self.stdout.flush()
             guidance = IN_ENVIRONMENT
         else:
             path = Path(file).absolute()
