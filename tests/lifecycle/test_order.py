@@ -1,8 +1,10 @@
 """The order of a deletion: the state, the count under no lock, and the confirmation."""
 
+import os
 from threading import Thread
 
 import pytest
+from django.conf import settings
 from django.db import connection, connections, transaction
 
 from envelope_fields import kms
@@ -257,19 +259,21 @@ def test_several_look_at_once():
 
 @pytest.mark.skipif("connection.vendor != 'mysql'", reason="needs a right there alone")
 def test_without_the_right_it_is_named(monkeypatch):
+    name = connection.settings_dict["NAME"]
+    user = f"{settings.PREFIX}_{os.getpid()}_no_process"  # a server has it for all its databases
+    account = f"'{user}'@'%'"
     with connection.cursor() as cursor:
-        cursor.execute("CREATE OR REPLACE USER ef_no_process@'%' IDENTIFIED BY 'x'")
-        name = connection.settings_dict["NAME"]
-        cursor.execute(f"GRANT ALL ON `{name}`.* TO ef_no_process@'%'")
+        cursor.execute(f"CREATE USER {account} IDENTIFIED BY 'x'")
+        cursor.execute(f"GRANT ALL ON `{name}`.* TO {account}")
     there = connections["other"].settings_dict
     try:
         with monkeypatch.context() as patch:
-            for setting, value in (("USER", "ef_no_process"), ("PASSWORD", "x"), ("NAME", name)):
+            for setting, value in (("USER", user), ("PASSWORD", "x"), ("NAME", name)):
                 patch.setitem(there, setting, value)
             [left] = at_once(other_processes.wait_for_writers)
     finally:
         with connection.cursor() as cursor:
-            cursor.execute("DROP USER ef_no_process@'%'")
+            cursor.execute(f"DROP USER {account}")
     [unseen] = left.unseen
     assert (unseen.database, unseen.location) == ("other", "transactions that are under way")
     assert "PROCESS" in unseen.reason
