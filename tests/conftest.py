@@ -5,15 +5,27 @@ import gc
 import pytest
 from django.apps import apps
 from django.db import connections
+from hypothesis import HealthCheck, settings as drawing
 from pytest_django.plugin import blocking_manager_key
 
-from tests import marks
+from tests import marks, sizes
 
 # Pages in a browser, programs of the documentation, a story: many of these tests take seconds.
 TAKE_SECONDS = {"test_code", "test_day", "test_docs", "test_story", "test_watching"}
 
 # Beyond this many new objects, garbage is looked for; Python's own limits are for smaller programs.
 GARBAGE_LIMITS = (10_000, 20, 20)
+
+# What hypothesis draws is the same each time, but at full size. How long that takes says nothing of
+# our code on a machine that is busy.
+drawing.register_profile(
+    "tests",
+    derandomize=not sizes.LONG,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+drawing.load_profile("tests")
 
 _MODELS = pytest.StashKey()  # the names of the models that the tests have in common
 

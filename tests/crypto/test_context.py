@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from uuid import UUID
 
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from envelope_fields.crypto import context
 from tests.crypto import reference
@@ -82,7 +82,6 @@ def test_the_order_of_kms_pairs_does_not_matter(given_pairs, random):
     assert rest[::2] == sorted(key.encode() for key in given_pairs)
 
 
-@settings(deadline=None)
 @given(st.lists(pairs, min_size=2, max_size=2, unique_by=lambda p: tuple(sorted(p.items()))))
 def test_different_pairs_are_different_contexts(two):
     assert context.kms_context(two[0]) != context.kms_context(two[1])

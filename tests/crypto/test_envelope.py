@@ -22,7 +22,6 @@ OTHERS = [
 ]
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300), st.binary(max_size=60))
 def test_round_trip(plaintext, bound_to):
     stored = keys.encrypt(plaintext, bound_to)
@@ -31,7 +30,7 @@ def test_round_trip(plaintext, bound_to):
     assert layout.parse(stored).header == layout.header(keys.VERSION_ID)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.binary(max_size=50), st.binary(max_size=60))
 def test_the_reference_opens_what_we_write_and_we_what_it_writes(plaintext, bound_to):
     stored = keys.encrypt(plaintext, bound_to)
@@ -56,7 +55,6 @@ def test_a_flip_of_any_bit_is_refused():
     assert keys.decrypt(stored, NOTES) == b"x"
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200), st.data())
 def test_a_flip_in_a_longer_envelope_is_refused(plaintext, data):
     stored = bytearray(keys.encrypt(plaintext, NOTES))
@@ -109,7 +107,7 @@ def test_suffix_and_data_key_are_drawn_apart():
     assert stored[21:33] not in reference.unwrap(keys.MASTER_KEY, stored, NOTES)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.binary(max_size=60))
 def test_rewrap_leaves_the_payload_and_changes_the_rest(plaintext):
     stored = keys.encrypt(plaintext, NOTES)

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings, strategies as st
+from hypothesis import example, given, strategies as st
 
 from envelope_fields.crypto import format as layout
 from envelope_fields.exceptions import MalformedEnvelope
@@ -31,7 +31,6 @@ def test_text_form_is_an_inverse(envelope):
     assert layout.decode_text(text) == envelope
 
 
-@settings(deadline=None)
 @given(st.text(max_size=140).map(lambda text: "envelope:" + text) | st.text(max_size=20))
 def test_text_of_another_kind_is_refused(text):
     with pytest.raises(MalformedEnvelope):

@@ -80,7 +80,7 @@ def test_the_vectors_carried_here_are_the_shared_ones():
     assert json.loads(shared.read_text()) == PUBLISHED
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     key=st.binary(min_size=32, max_size=32),
     nonce=st.binary(min_size=24, max_size=24),

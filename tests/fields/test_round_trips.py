@@ -50,7 +50,6 @@ def tables(model):
 @pytest.mark.parametrize("name", FAMILY)
 @settings(
     max_examples=6,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],
 )
 @given(data=st.data())

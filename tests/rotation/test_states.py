@@ -200,7 +200,6 @@ def test_no_order_loses_a_value():
         settings=settings(
             max_examples=size(6, 100),
             stateful_step_count=size(15, 30),
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

@@ -33,7 +33,7 @@ JSON = st.recursive(
 
 
 @given(value=st.one_of(PLAIN, JSON), protocol=st.sampled_from(PROTOCOLS))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_value_is_read_as_pickle_reads_it(value, protocol):
     pickled = pickle.dumps(value, protocol)
     try:
@@ -177,7 +177,7 @@ def test_what_is_too_large_is_refused_unread(monkeypatch):
 
 
 @given(pickled=st.binary(max_size=200))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_any_bytes_are_read_or_refused(pickled):
     read_or_refused(pickled)
 
@@ -188,7 +188,7 @@ def test_any_bytes_are_read_or_refused(pickled):
     at=st.integers(0, 500),
     byte=st.integers(0, 255),
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_altered_pickle_is_read_or_refused(value, protocol, at, byte):
     pickled = bytearray(pickle.dumps(value, protocol))
     pickled[at % len(pickled)] = byte
@@ -199,7 +199,7 @@ OPCODES = st.sampled_from(sorted(ord(opcode.code) for opcode in pickletools.opco
 
 
 @given(opcodes=st.lists(OPCODES | st.integers(0, 255), max_size=60))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_any_opcodes_are_read_or_refused(opcodes):
     read_or_refused(bytes(opcodes) + b".")
 
