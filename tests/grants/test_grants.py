@@ -107,6 +107,7 @@ class TestGranting:
 
     def test_in_a_project_without_time_zones(self, lab, ann, settings):
         settings.USE_TZ = False
+        settings.TIME_ZONE = "America/Regina"  # where no hour is missing or comes twice
         in_an_hour = datetime.now().replace(microsecond=0) + timedelta(hours=1)
         for end in (in_an_hour, timezone.make_aware(in_an_hour)):
             grant(lab, ann, ["decrypt"], expires_at=end)
