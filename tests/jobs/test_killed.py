@@ -138,13 +138,13 @@ def is_there(pid):
 
 @pytest.fixture
 def shared_out(notes):
-    """A run in ranges that are small, which two processes share."""
+    """A run in ranges that are small, which two processes share; to its end they take long."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("envelope_fields.jobs.ranges.SMALLEST", 50)
-        run = rotation.start("default", limits=Limits(batch_size=2, sleep=0.02))
+        run = rotation.start("default", limits=Limits(batch_size=2, sleep=0.5))
         begun(run)
     with Command("rewrap", "--workers", "2") as process:
-        until(lambda: notes_left() < ROWS - 10)
+        until(lambda: notes_left() < ROWS)
         children = children_of(process)
         assert len(children) == 2
         yield process, children
@@ -159,6 +159,7 @@ class TestProcesses:
         process.wait(timeout=30)
         until(lambda: not any(map(is_there, children)))
         assert left("default") > 0
+        rotation.limit(RotationRun.objects.get(), Limits())
         call_command("rewrap", verbosity=0)
         assert (left("default"), are_all_there(ROWS)) == (0, True)
         assert RotationRun.objects.get().state == RotationState.COMPLETED
@@ -175,6 +176,7 @@ class TestProcesses:
         # Nobody has gone on to the end of a range.
         assert left("default") > ROWS // 2
         assert RotationRun.objects.get().state == RotationState.PAUSED
+        rotation.limit(RotationRun.objects.get(), Limits())
         call_command("rewrap", workers=2, verbosity=0)
         assert (left("default"), are_all_there(ROWS)) == (0, True)
 
