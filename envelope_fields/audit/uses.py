@@ -46,8 +46,8 @@ _logger = logging.getLogger(__name__)
 class Day:
     """How often and when last a version was used on one day, or its state did not allow it.
 
-    Times are as `timezone.now()` has them, in memory, and by the clock of the keys' database in its
-    rows.
+    Times are by the clock of the keys' database; those of what is not in the buffer yet, nor in a
+    row, are as `timezone.now()` has them.
     """
 
     uses: int = 0
@@ -94,17 +94,25 @@ class _Uses(WriteBehind):
         self.is_empty = False  # the keyring counts, and does not say when
         self.lock = Lock()
         self.days: dict[Which, Day] = {}
+        self._counted: list[keyring.uses.Harvest] = []  # and is not among the days yet
         self.recorded: dict[bytes, float] = {}  # versions, and the day since 1970
         self.refusals_seen: dict[bytes, float] = {}  # versions, and until when
 
     def gather(self) -> dict[Which, Day]:
-        """Take over what the keyring has counted; to be called with the lock."""
-        for each in keyring.uses.harvest():
+        """Take over what the keyring has counted; to be called with the lock.
+
+        How far the clock of the database is ahead is asked once for each use: no two answers are
+        the same, and a confirmation quotes the last use to the second.
+        """
+        self._counted += keyring.uses.harvest()
+        ahead = databases.ahead() if self._counted else timedelta()
+        for each in self._counted:
             used, refused = each.used, each.refused
             day = Day(used.times, _moment(used), refused.times, _moment(refused))
             when = latest(day.used_at, day.refused_at) or timezone.now()
             which = each.version_id, when.date(), each.action, each.channel
-            self.days.setdefault(which, Day()).add(day)
+            self.days.setdefault(which, Day()).add(day.later(ahead))
+        self._counted = []
         return self.days
 
     def is_waiting(self, *, last: bool = False) -> bool:
@@ -168,11 +176,9 @@ def last_sign(
     rows = stored.aggregate(used=Max("used_at"), refused=Max("refused_at"))
     found = [rows["used"], rows["refused"] if refused else None]
     ids = {bytes(version.version_id) for version in versions}
-    ahead = databases.ahead()
     with buffer.lock:
         for (version_id, _, _, channel), day in buffer.gather().items():
             if version_id in ids and channel in channels:
-                day = day.later(ahead)
                 found += [day.used_at, day.refused_at if refused else None]
     return latest(*found)
 
@@ -187,7 +193,6 @@ def write(days: Mapping[Which, Day], using: str) -> bool:
     ids = {version_id for version_id, *_ in days}
     versions = MasterKeyVersion.objects.using(using).filter(version_id__in=ids)
     pks = {bytes(version_id): pk for pk, version_id in versions.values_list("pk", "version_id")}
-    ahead = databases.ahead()
     rows = [  # in one order, so that two processes never wait for each other
         ({"version_id": pks[version_id], "day": day, "action": action, "channel": channel}, added)
         for (version_id, day, action, channel), added in sorted(days.items(), key=itemgetter(0))
@@ -196,7 +201,7 @@ def write(days: Mapping[Which, Day], using: str) -> bool:
     _make([names for names, _ in rows], using)
     with transaction.atomic(using=using):
         for names, added in rows:
-            KeyUse.objects.using(using).filter(**names).update(**added.later(ahead).changes())
+            KeyUse.objects.using(using).filter(**names).update(**added.changes())
     return ids == set(pks)
 
 
@@ -241,11 +246,11 @@ def _written(days: dict[Which, Day], using: str) -> bool:
     """Write, and return whether that is committed."""
     if transactions.in_transaction(using) and transactions.has_autonomous(using):
         try:
-            if transactions.autonomous(lambda: write(days, using), using):
+            if transactions.autonomous(lambda: _write_past_the_buffer(days, using), using):
                 return True
         except DatabaseError as error:  # such as a lock that this very transaction holds
             _logger.info("The use of a key is recorded in its transaction: %s", error)
-    write(days, using)
+    _write_past_the_buffer(days, using)
     return not connections[using].in_atomic_block
 
 
@@ -260,11 +265,16 @@ def _record_refused(version_id: bytes, purpose: keyring.Purpose) -> None:
         using = configuration().database
         if not transactions.in_transaction(using):
             with transactions.waiting_briefly(using):
-                write(days, using)
+                _write_past_the_buffer(days, using)
         elif transactions.has_autonomous(using):
-            transactions.autonomous(lambda: write(days, using), using)
+            transactions.autonomous(lambda: _write_past_the_buffer(days, using), using)
     except Exception as error:  # the refusal itself is what the caller has to see
         _logger.warning("A refused use could not be recorded yet: %s", type(error).__name__)
+
+
+def _write_past_the_buffer(days: Mapping[Which, Day], using: str) -> bool:
+    ahead = databases.ahead()
+    return write({which: day.later(ahead) for which, day in days.items()}, using)
 
 
 def _now(version_id: bytes, purpose: keyring.Purpose, name: str) -> dict[Which, Day]:

@@ -1,6 +1,7 @@
 """Uses of key versions: counted per day, written in batches, and never in the way."""
 
 from datetime import timedelta
+from itertools import count
 
 import pytest
 from django.core.signals import request_finished, request_started
@@ -8,7 +9,7 @@ from django.db import DatabaseError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from envelope_fields import kms, rotation
+from envelope_fields import databases, kms, rotation
 from envelope_fields.audit import uses as key_uses
 from envelope_fields.audit.uses import Day
 from envelope_fields.fields import open_values
@@ -91,6 +92,17 @@ class TestLastUse:
         assert key_uses.last_use(key) == seen
         assert Note.objects.get(pk=note.pk).text == "a"
         assert key_uses.last_use(key) >= seen
+
+    def test_it_stays_as_it_was_quoted(self, monkeypatch):
+        """However long the database takes each time to say what time it is."""
+        answers = count()
+        monkeypatch.setattr(databases, "ahead", lambda: timedelta(seconds=next(answers)))
+        Note.objects.create(text="a", data=None)
+        key = MasterKey.objects.get()
+        seen = key_uses.last_sign(key)
+        assert key_uses.last_sign(key) == seen
+        key_uses.flush()
+        assert key_uses.last_sign(key) == seen
 
     def test_when_it_was_and_not_when_it_is_written(self, monkeypatch):
         Note.objects.create(text="a", data=None)
