@@ -236,7 +236,7 @@ class TestBrought:
         assert Note.objects.get(pk=copied.pk).data == {"a": [1], "b": 1, "c": 1}
 
     def test_pickles_hold_what_was_changed(self, draft):
-        assert b"[1]" not in pickle.dumps(draft)
+        assert b'": [1]' not in pickle.dumps(draft)
         draft.data["b"] = 1
         loaded = pickle.loads(pickle.dumps(draft))
         loaded.save()
