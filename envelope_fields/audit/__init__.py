@@ -8,7 +8,7 @@ they can be written.
 
 from envelope_fields.audit.denials import store as store_denied
 from envelope_fields.audit.events import Head
-from envelope_fields.audit.trail import AuditTrailBroken, head, hold, prepared, record, record_each
+from envelope_fields.audit.trail import AuditTrailBroken, act, head, hold, record, record_each
 from envelope_fields.audit.verification import Cause, Problem, Verification, verify
 
 __all__ = [
@@ -17,9 +17,9 @@ __all__ = [
     "Head",
     "Problem",
     "Verification",
+    "act",
     "head",
     "hold",
-    "prepared",
     "record",
     "record_each",
     "store_denied",

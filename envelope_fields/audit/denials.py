@@ -17,8 +17,6 @@ from threading import RLock
 from time import monotonic
 from typing import Any, ClassVar
 
-from django.db import transaction
-
 from envelope_fields import policy
 from envelope_fields.audit import events, trail
 from envelope_fields.audit.write_behind import WriteBehind
@@ -127,7 +125,7 @@ class _Denials(WriteBehind):
         while self.waiting:
             attempt = self.waiting.popleft()
             try:
-                with trail.prepared(using), transaction.atomic(using=using):
+                with trail.act(using):
                     trail.append_all([attempt.event()], using)
             except BaseException:
                 self.waiting.appendleft(attempt)

@@ -12,7 +12,6 @@ from operator import itemgetter
 from threading import Lock
 from typing import Any, ClassVar
 
-from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -83,7 +82,7 @@ def connect() -> None:
 def _write(which: Which, number: int, several: int, using: str) -> None:
     field, day, package = which
     rows = LegacyRead.objects.using(using)
-    with trail.prepared(using), transaction.atomic(using=using):
+    with trail.act(using):
         row, is_first = rows.get_or_create(field=field, day=day, package=package)
         added = {"reads": F("reads") + number, "several_layers": F("several_layers") + several}
         rows.filter(pk=row.pk).update(**added)

@@ -229,6 +229,20 @@ def prepared(using: str) -> Iterator[None]:
         _failure.reset(token)
 
 
+@contextmanager
+def act(using: str, *, durable: bool = False) -> Iterator[None]:
+    """Open a transaction for an act and its events, each of which waits for the one before.
+
+    Args:
+        using: the keys' database.
+        durable: as for `transaction.atomic`.
+    """
+    with prepared(using), transaction.atomic(using=using, durable=durable):
+        if connections[using].features.has_select_for_update:  # on SQLite none waits inside of it
+            transactions.see_the_present(using)
+        yield
+
+
 def _prepare(using: str) -> None:
     # Others wait for what this transaction has appended, for which the key was here.
     if is_held(using) or keyring.macs.has_audit_key(using):

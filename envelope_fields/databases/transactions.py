@@ -93,6 +93,25 @@ def waiting_briefly(using: str) -> AbstractContextManager[None]:
     return database(using).lock_timeout(LOCK_SECONDS)
 
 
+# Then the binary log of MariaDB and MySQL takes nothing from a transaction that sees the present.
+_LOGS_STATEMENTS = "SELECT @@log_bin AND @@binlog_format = 'STATEMENT'"
+
+
+def see_the_present(using: str) -> None:
+    """Have a transaction that has just begun see what others commit meanwhile.
+
+    Under `REPEATABLE READ` or `SERIALIZABLE`, one that has waited for a lock goes by what was there
+    before, or fails. Inside of the transaction of a caller, the level is theirs.
+    """
+    connection, ask = connections[using], database(using)
+    is_outermost = len(connection.atomic_blocks) == 1 and connection.commit_on_exit
+    if not (is_outermost and connection.features.has_select_for_update and ask.sees_the_past()):
+        return
+    if connection.vendor != "mysql" or not ask.fetch(_LOGS_STATEMENTS)[0][0]:
+        # On PostgreSQL, nothing may be selected before.
+        ask.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+
+
 def _leave_the_pool(connection: BaseDatabaseWrapper) -> None:
     """Have a connection that is not open yet be one of its own.
 

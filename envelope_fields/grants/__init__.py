@@ -258,7 +258,7 @@ def _remove(deleted: Grantee, name: str) -> None:
     """Remove the grants of a grantee, also a last one, which is void."""
     using = configuration().database
     rows = grantees.stored_grants().filter(**deleted.columns())
-    with audit.prepared(using), transaction.atomic(using=using):
+    with audit.act(using):
         # All of them before the first event: `revoke` locks one before the head of the trail, too.
         named = [grant for grant in rows.order_by("pk") if grantee(grant) == deleted]
         all_grants = KeyGrant.objects.using(using)

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
-from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import F, Model, QuerySet
 
 from envelope_fields import audit
@@ -65,7 +65,7 @@ def key_transaction() -> Iterator[str]:
     if durable:
         refuse_transaction_around("change keys")
     try:
-        with audit.prepared(using), transaction.atomic(using=using, durable=durable):
+        with audit.act(using, durable=durable):
             yield using
         if begun.moments:
             look_at_begun()

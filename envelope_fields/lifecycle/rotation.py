@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from django.db import IntegrityError
 from django.db.models import DateTimeField, F, Func, Max, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
@@ -148,7 +149,13 @@ def new_version(key: MasterKey, number: int) -> NewVersion:
 
 def _store(made: NewVersion, done: OperationContext) -> None:
     before, version = done.key.current_version.number, made.row
-    made.save(done.using)
+    try:
+        made.save(done.using)
+    except IntegrityError as error:
+        raise MasterKeyUnusable(
+            f"The master key {done.key} has been rotated since this transaction began, which does "
+            "not see it. Try again in another one."
+        ) from error
     after = {"current_version": version.number if version.opened_at else before}
     if version.opened_at is None:
         after["unopened_version"] = version.number

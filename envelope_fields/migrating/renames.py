@@ -150,7 +150,7 @@ def _carry(app: str, before: _Name, after: _Name, migrated: str) -> None:
     rows = ColumnConversion.objects.using(using).filter(model__iexact=f"{app}.{before.model}")
     rows = rows if before.field is None else rows.filter(field=before.field)
     for row in rows.exclude(pk__in=gone):
-        with audit.prepared(using), transaction.atomic(using=using):
+        with audit.act(using):
             _name(row, app, after, using)
         transaction.on_commit(_DropOld(row.pk), using=migrated)
 

@@ -54,6 +54,58 @@ def test_rotations(key):
     assert events(key).count("rotate") == 4
 
 
+@pytest.fixture(params=["repeatable read", "serializable"])
+def sees_the_past(request, monkeypatch):
+    """Have the connections of other threads see, in a transaction, what was there when it began."""
+    if connection.vendor == "sqlite":
+        pytest.skip("nothing is written there while another transaction goes on")
+    levels = {"repeatable read": 3, "serializable": 4} if connection.vendor == "postgresql" else {}
+    level = levels.get(request.param, request.param)
+    for each in connections.all():
+        options = {**each.settings_dict["OPTIONS"], "isolation_level": level}
+        monkeypatch.setitem(each.settings_dict, "OPTIONS", options)
+
+
+def test_rotations_that_would_see_the_past(key, sees_the_past):
+    """Each goes by what the one before has done, and none is said to be in the way of another."""
+    outcomes = at_once(*[lambda: rotate_master_key("tenant")] * 4)
+    assert errors(outcomes) == []
+    assert sorted(key.versions.values_list("number", flat=True)) == [1, 2, 3, 4, 5]
+
+
+def test_keys_made_by_transactions_that_would_see_the_past(sees_the_past):
+    """Each appends to the trail behind the one before."""
+    made = at_once(*[partial(create_master_key, f"tenant-{number}") for number in range(3)])
+    assert errors(made) == []
+
+
+@pytest.mark.skipif("connection.vendor != 'mysql'", reason="the others let it write nothing more")
+@pytest.mark.parametrize("sees_the_past", ["repeatable read"], indirect=True)
+def test_in_a_callers_transaction_that_sees_the_past(key, sees_the_past):
+    """Its level is the caller's, and the error says what to do."""
+    begun, rotated = Event(), Event()
+
+    def slower():
+        with transaction.atomic():
+            list(MasterKey.objects.all())
+            begun.set()
+            assert rotated.wait(60)
+            rotate_master_key("tenant")
+
+    def faster():
+        assert begun.wait(60)
+        try:
+            rotate_master_key("tenant")
+        finally:
+            rotated.set()
+
+    refused, done = at_once(slower, faster)
+    assert done is None
+    assert isinstance(refused, MasterKeyUnusable)
+    assert "Try again in another one." in str(refused)
+    assert key.versions.count() == 2
+
+
 def test_rotate_and_disable(key):
     failed = errors(at_once(lambda: rotate_master_key("tenant"), lambda: disable("tenant")))
     key.refresh_from_db()
