@@ -39,7 +39,6 @@ def counted(column: Column, *, history: bool = True) -> list[Group]:
     """Count the values of a column by the key version that they name.
 
     Args:
-        column: the column.
         history: whether rows of the past count, where the table keeps them.
 
     Raises:

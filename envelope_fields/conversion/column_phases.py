@@ -58,7 +58,6 @@ def change_phase(
     Whether its columns are what the phase says is the caller's to have found out.
 
     Args:
-        field: the field.
         expected: the phase that the caller has seen.
         to: the phase that it gets.
         actor: on whose behalf; None is the current principal. Needs the right to re-encrypt.
@@ -99,7 +98,6 @@ def settle(field: Any, notice: Callable[[str], object]) -> None:
     """Wait until every process knows the phase, and transactions from before are over.
 
     Args:
-        field: the field.
         notice: is called with what it waits for.
 
     Raises:

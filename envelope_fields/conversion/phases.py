@@ -120,7 +120,6 @@ def finish(field: Any, *, actor: Any = None) -> Standing:
     It is final, and known in other processes within `KEY_CACHE_SECONDS`.
 
     Args:
-        field: the field.
         actor: on whose behalf; None is the current principal. Needs the right to re-encrypt.
 
     Raises:

@@ -144,7 +144,6 @@ def start(kind: str, field: Any, *, limits: Limits | None = None, actor: Any = N
 
     Args:
         kind: convert, fill, compare or empty.
-        field: the field.
         limits: what it asks of databases at most.
         actor: on whose behalf; None is the current principal. Needs the right to re-encrypt, then
             and while the run goes on.

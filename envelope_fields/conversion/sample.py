@@ -57,8 +57,6 @@ def refuse_unopened(field: Any, sampled: list[Sampled], *, skip_unreadable: bool
     """Raise if what was sampled does not open.
 
     Args:
-        field: the field.
-        sampled: the sample.
         skip_unreadable: whether some may fail, as long as some of each package open.
 
     Raises:

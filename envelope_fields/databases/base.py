@@ -19,9 +19,6 @@ class Database:
     """A database behind one of this thread's connections.
 
     The base knows of one schema, where every row is seen.
-
-    Args:
-        connection: the connection.
     """
 
     # Codes of errors: SQLSTATE on PostgreSQL, numbers on MariaDB and MySQL.

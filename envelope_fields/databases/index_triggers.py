@@ -41,7 +41,6 @@ class IndexTriggers:
 
     Args:
         ask: its database.
-        index: the index.
     """
 
     # Whether they tell that a statement writes the index from that it does not. Where they do not,

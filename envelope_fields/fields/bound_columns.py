@@ -138,7 +138,6 @@ class Binding:
     """What values of a field are bound to, at present or before: a label, and columns.
 
     Args:
-        label: the label.
         columns: the columns, in their order.
         row_names: the attributes that a row is of; the values of a row come in this order.
     """
@@ -159,7 +158,6 @@ class Binding:
         """Return the context of a row that is about to be written; errors also of `refuse_altered`.
 
         Args:
-            row: the row.
             using: the database; None where it is not known yet.
         """
         for column, place in self._alterable:

@@ -11,8 +11,6 @@ def extend(owner: Any, name: str, extension: Callable[[Any], Any]) -> None:
     """Have a method of a class do something more, unless it does, or that of a base class.
 
     Args:
-        owner: the class.
-        name: the name of the method.
         extension: returns what is called in its place, given the method.
     """
     original = getattr(owner, name)

@@ -91,7 +91,6 @@ def reader(
     """Return the converter of a field's column where values are wanted, and not objects.
 
     Args:
-        field: the field.
         decrypt: what asks the keyring.
         contexts: what values may be bound to; None is what all of the field are.
     """

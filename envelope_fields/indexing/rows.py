@@ -192,7 +192,6 @@ def made_term(
     """Return what an index is made of in a row, or None; errors as those of `Row.term`.
 
     Args:
-        index: the index.
         open_value: given a field, returns its value, prepared.
         instance: the row, where the index depends on other columns.
     """
@@ -221,7 +220,6 @@ def batches(
     No transaction is open between two batches.
 
     Args:
-        table: the table.
         *among: conditions that they are to fulfil.
         with_index: whether to read the index, whose column may not be there yet.
         also: the names of further fields to load.

@@ -53,7 +53,6 @@ class Batches:
     """Goes through rows of one column in the order of their primary keys.
 
     Args:
-        column: the column.
         job: what is done with its values.
         limits: what it asks of the database at most.
         record: writes to the keys' database how many more were moved, where that and the move are

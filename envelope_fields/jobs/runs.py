@@ -223,7 +223,6 @@ def record(
 
     Args:
         act, principal, using, before, after: those of `audit.record_each`.
-        run: the run.
         keys: its keys, where they were read already.
     """
     about: dict[str, Any] = {"run": str(run.pk), **(after or {})}

@@ -31,7 +31,6 @@ def work_in_processes(
     """Work on a run in several processes until it is over, or is paused or cancelled.
 
     Args:
-        run: the run.
         workers: how many processes.
         look: called twice a second.
 

@@ -41,7 +41,6 @@ def work(run: models.RotationRun, watch: Watcher = unwatched) -> models.Rotation
     """Work on a run in this process until it is over, or is paused or cancelled.
 
     Args:
-        run: the run.
         watch: called after each batch.
 
     Raises:
@@ -163,11 +162,7 @@ def _goes_on(run: models.RotationRun, now: datetime) -> bool:
 
 
 class Pass:
-    """One pass of a run: its scope, its columns and what was met in them are found out once.
-
-    Args:
-        run: the run.
-    """
+    """One pass of a run: its scope, its columns and what was met in them are found out once."""
 
     def __init__(self, run: models.RotationRun) -> None:
         self.run = run

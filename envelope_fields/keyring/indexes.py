@@ -63,7 +63,6 @@ def values(
     Args:
         purpose: `WRITE_INDEX`; `FILL_INDEX` for rows that are there, where no value is written, and
             no other index; `SEARCH_INDEX`; or `VERIFY_INDEX`. Two do not count as a use of it.
-        column: the column.
         key: the search key, by its alias or its id.
         part_of: returns what `value_part` does for a value. It is called when the key is known, so
             that no traceback of ours has a value in it.

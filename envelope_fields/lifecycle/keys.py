@@ -135,7 +135,6 @@ def actions_on(
     """Return what the policies of keys let a user do, by the ids of the keys.
 
     Args:
-        keys: the keys.
         *actions: what is in question; by default, every action.
         actor: the user, or a principal; None is the current principal.
     """

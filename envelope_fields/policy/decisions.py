@@ -94,7 +94,6 @@ def require_on_each(
     who may: the application, and active users.
 
     Args:
-        action: the action.
         keys: the rows of the keys, locked: what is asked is read anew, in the act's transaction.
         actor: the user on whose behalf it is done; None is the bound principal.
         using: the database of the keys.

@@ -44,7 +44,6 @@ class Rewrap(Job):
     """Moves the values of a column, and binds their data keys to the field's present context.
 
     Args:
-        column: the column.
         about_one_key: whether all values are under one master key. Where they are under several,
             and one cannot be used, its values fail, and those under the others are moved.
     """

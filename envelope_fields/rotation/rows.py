@@ -45,7 +45,6 @@ class Rows:
     """Loads rows of a column, past managers that hide some.
 
     Args:
-        column: the column.
         names: the fields to load; by default all that are not encrypted.
     """
 
@@ -58,7 +57,6 @@ class Rows:
         """Return the rows that are there, by some primary keys as the driver gave them.
 
         Args:
-            keys: the primary keys.
             lock: whether to lock the rows until the transaction ends.
         """
         with self._column.found_by_name():
@@ -101,11 +99,7 @@ class Rows:
 
 
 class BoundRows:
-    """What the values of a column are bound to, row by row; nothing where they are not.
-
-    Args:
-        column: the column.
-    """
+    """What the values of a column are bound to, row by row; nothing where they are not."""
 
     def __init__(self, column: Column) -> None:
         self._field: Any = column.encrypted_field

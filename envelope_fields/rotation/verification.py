@@ -120,7 +120,6 @@ class Verification(job.Job):
     """Reads the values of a column, and changes none.
 
     Args:
-        column: the column.
         versions: the key versions that are known.
     """
 

@@ -145,7 +145,6 @@ class Statements(BesideStatements):
         A row whose value does not begin with the head any more is left as it is.
 
         Args:
-            changes: the changes.
             replaces_payload: whether a change has the whole new value.
         """
         if self.codec is not ENVELOPE:

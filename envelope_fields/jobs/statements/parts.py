@@ -77,9 +77,6 @@ class Parts:
     """The names of a table and of its columns, and the way to its database.
 
     Keys go back to the driver as they came from it.
-
-    Args:
-        column: the column.
     """
 
     _SAME = "IS"  # as a comparison that takes NULL for the same as NULL
