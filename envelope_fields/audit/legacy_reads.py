@@ -71,7 +71,7 @@ class _Reads(WriteBehind):
                 self.several_layers.update({which: several[which] for which, _ in left})
 
 
-buffer = _Reads(_logger, keyring.here)
+buffer = _Reads(_logger, keyring.this_thread)
 
 
 def connect() -> None:

@@ -133,7 +133,7 @@ def _moment(counted: keyring.uses.UseCount) -> datetime | None:
     return timezone.now() - timedelta(seconds=max(uptime() - counted.at, 0))
 
 
-buffer = _Uses(_logger, keyring.here)
+buffer = _Uses(_logger, keyring.this_thread)
 
 
 def connect() -> None:

@@ -41,9 +41,9 @@ class WriteBehind(ABC):
     FAILED: ClassVar[str]
     LEVEL: ClassVar[int] = logging.WARNING
 
-    def __init__(self, logger: logging.Logger, here: Any = None) -> None:
+    def __init__(self, logger: logging.Logger, thread: Any = None) -> None:
         self._logger = logger
-        self._here = here
+        self._thread = thread
         self.clear()
         forks.in_child(self.clear)  # it is the parent's to write
 
@@ -75,14 +75,14 @@ class WriteBehind(ABC):
         at_process_end(self.at_end)
 
     def _begin_request(self, **_: Any) -> None:
-        if self._here is not None:
-            self._here.came = False
+        if self._thread is not None:
+            self._thread.has_used_key = False
 
     def _end_request(self, **_: Any) -> None:
-        if self._here is None:
+        if self._thread is None:
             self.write_if_due()
-        elif self._here.came:
-            self._here.came = False
+        elif self._thread.has_used_key:
+            self._thread.has_used_key = False
             self.write_if_due()
 
     def belongs_here(self) -> None:

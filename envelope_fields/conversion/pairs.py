@@ -108,7 +108,7 @@ class Pairs:
         self.refuse_unread(pair)
         prepared = self._converted(pair) if self._converters else Unencrypted(pair.old, None)
         if self._is_cut(prepared):
-            raise self._untaken("a number with a fraction")
+            raise self._not_storable("a number with a fraction")
         if self._field.is_null(prepared.value) and not self._is_json:
             raise UnreadableValue(
                 f"{self._field}: the old column holds an empty value, and this field NULL instead. "
@@ -139,7 +139,7 @@ class Pairs:
     def _unread(self, by: str) -> UnreadableValue:
         return self._problem(f"{by} does not read")
 
-    def _untaken(self, cause: str) -> UnreadableValue:
+    def _not_storable(self, cause: str) -> UnreadableValue:
         return self._problem(f"this field does not store ({cause})")
 
     def _problem(self, what: str) -> UnreadableValue:
@@ -152,7 +152,7 @@ class Pairs:
             return self._plaintext_of(old)
         except (FieldError, ValidationError, TypeError, ValueError, ArithmeticError) as error:
             cause = type(error).__name__
-        raise self._untaken(cause)
+        raise self._not_storable(cause)
 
     def encrypted(self, old: Unencrypted, to: WrappingKey, context: bytes) -> bytes:
         """Return a value of the old column as an envelope, or raise `UnreadableValue`."""

@@ -24,7 +24,7 @@ from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.fields.binary import BinaryColumn
 from envelope_fields.fields.conversion import call_sites
 from envelope_fields.fields.errors import refuse, without_row
-from envelope_fields.keyring import here
+from envelope_fields.keyring import this_thread
 
 SEALED_AS = "envelope_fields_sealed_as"  # in a query: the class of the sealed values that it loads
 loads_as: ContextVar[Any] = ContextVar("loads_as", default=None)  # the same, of other queries
@@ -84,7 +84,7 @@ class EncryptedCol(Col):
         return super().as_sql(compiler, connection)
 
     def get_db_converters(self, connection: Any) -> list[Any]:
-        here.came = True  # once a query: that it is for a key takes too long to say of each value
+        this_thread.has_used_key = True  # once a query: for each value it takes too long
         values: Any = self.target.values
         if self.output_field is not self.target:
             return super().get_db_converters(connection)

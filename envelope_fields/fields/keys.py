@@ -183,7 +183,10 @@ def _without(instance: Model, fields: Collection[Field[Any, Any]]) -> Model:
     """Return a copy of an object that lacks these fields, and does not load them."""
     lacking = {name for field in fields for name in (field.name, field.attname)}
     state: Any = ModelState()
-    state.db, state.fields_cache = instance._state.db, _but(lacking, instance._state.fields_cache)
+    state.db, state.fields_cache = (
+        instance._state.db,
+        _but(lacking, instance._state.fields_cache),
+    )
     # Without a primary key, Django would look for it without end.
     keys = {field.attname: None for field in instance._meta.pk_fields if field in fields}
     row = type(instance).__new__(type(instance))

@@ -13,7 +13,7 @@ from envelope_fields.fields.columns import OPENED
 from envelope_fields.fields.masks import Mask, masked_in
 from envelope_fields.fields.prepared import StoredCol, Unencrypted
 from envelope_fields.fields.sealed import BroughtValue, encrypted_fields, sealed_in
-from envelope_fields.fields.storing import carried, prepared_in
+from envelope_fields.fields.storing import as_prepared, prepared_in
 
 _Row = TypeVar("_Row", bound=Model)
 _OPENED_IN_ROW = "envelope_fields_opened_in_row"  # in a query: the attributes that it opens
@@ -90,7 +90,7 @@ def _prepared(using: str, field: Any, row: Any) -> Any:
         return sealed.prepared(field, row, add=False)
     prepared = Unencrypted(getattr(row, field.attname), row)
     if not isinstance(prepared.value, Mask):
-        return carried(field, prepared)
+        return as_prepared(field, prepared)
     is_there = using == router.db_for_write(type(row), instance=row)
     stays = is_there and prepared.value.sealed.prepared(field, row, add=False) is not None
     # What is bound to a column that is written with it may have been written with another since.

@@ -159,8 +159,7 @@ class StoringMixin(FieldBase):
         if self.has_drafts and isinstance(self.value_from_object(obj), Mask):
             return _kept_in_a_draft(self, self.value_from_object(obj), obj)
         sealed = sealed_in(obj, self)
-        text = None if sealed is None else sealed.as_text()
-        if text is not None:
+        if sealed is not None and (text := sealed.as_text()) is not None:
             return text
         refuse_mask(self, self.value_from_object(obj))
         prepared = Unencrypted(self.value_from_object(obj), obj)
@@ -204,7 +203,7 @@ def _refreshing(original: Any) -> Any:
         using = router.db_for_write(type(self), instance=self)
         before = [sealed_in(self, each) for each in encrypted_fields(self)]
         original(self, *args, **kwargs)
-        _goes_to(self, using, before)
+        _mark_assigned(self, using, before)
 
     return refresh_from_db
 
@@ -218,10 +217,11 @@ def _preparing(original: Any) -> Any:
             saved = original(self, raw, *args, **kwargs)
         if BroughtValue in map(type, self.__dict__.values()):
             table = kwargs.get("cls", args[0] if args else None)
-            _let_go(self, table, kwargs.get("update_fields", args[4] if len(args) > 4 else None))
+            names = kwargs.get("update_fields", args[4] if len(args) > 4 else None)
+            _mark_saved(self, table, names)
         using = kwargs.get("using", args[3] if len(args) > 3 else None)
         if self._state.db not in (None, using):
-            _goes_to(self, using, [sealed_in(self, each) for each in encrypted_fields(self)])
+            _mark_assigned(self, using, [sealed_in(self, each) for each in encrypted_fields(self)])
         return saved
 
     return _save_table
@@ -260,14 +260,14 @@ def _prepared_raw(field: Any, row: Any) -> Any:
         return field.prepared_raw(row)
     sealed = sealed_in(row, field)
     if sealed is None:
-        return carried(field, Unencrypted(vars(row)[field.attname], row))
+        return as_prepared(field, Unencrypted(vars(row)[field.attname], row))
     prepared = sealed.prepared(field, row, add=False)
     if prepared is None or field.changes_with_others(prepared, row):
-        return carried(field, Unencrypted(sealed.open(), row))
+        return as_prepared(field, Unencrypted(sealed.open(), row))
     return prepared
 
 
-def carried(field: Any, prepared: Unencrypted) -> Any:
+def as_prepared(field: Any, prepared: Unencrypted) -> Any:
     """Return a value that is to be encrypted as a prepared one, and others as they are."""
     if prepared.value is None or isinstance(prepared.value, PreparedValue):
         return prepared.value
@@ -276,8 +276,8 @@ def carried(field: Any, prepared: Unencrypted) -> Any:
     return prepared if is_encrypted else prepared.value
 
 
-def _goes_to(instance: Model, using: str | None, loaded: list[Any]) -> None:
-    """Have values written that an object still holds of another database when it is saved again.
+def _mark_assigned(instance: Model, using: str | None, loaded: list[Any]) -> None:
+    """Have values that an object still holds of another database written when it is saved again.
 
     What it was loaded from may also be a replica of the one that it is saved in.
     """
@@ -289,7 +289,7 @@ def _goes_to(instance: Model, using: str | None, loaded: list[Any]) -> None:
             held[sealed.field.attname] = sealed.as_kind(AssignedValue)
 
 
-def _let_go(instance: Model, table: Any, names: Collection[str] | None) -> None:
+def _mark_saved(instance: Model, table: Any, names: Collection[str] | None) -> None:
     """Let an object hold what its row holds now, where a fixture or a draft had brought it."""
     held = instance.__dict__
     fields: tuple[Any, ...] = (table or instance)._meta.local_concrete_fields

@@ -120,15 +120,15 @@ def guarded(field: Any) -> ToPlaintext:
             )
             del plaintext
         except Exception as error:
-            problem = _retold(field, error)
+            problem = _without_value(field, error)
         del value  # outside of `except`: what was raised there may hold it
         raise problem
 
     return guard
 
 
-def _retold(field: Any, error: Exception) -> Exception:
-    """Return what may be said of an error: all of it where a field of ours says it."""
+def _without_value(field: Any, error: Exception) -> Exception:
+    """Return an error that may be shown: with its message where a field of ours made that."""
     kind = TypeError if isinstance(error, TypeError | AttributeError) else ValueError
     if str(error).startswith(f"{field}: ") and _is_raised_by_us(error):
         return kind(str(error))

@@ -15,7 +15,7 @@ from django.db.models.base import ModelState
 from envelope_fields.fields.masks import refuse_mask
 from envelope_fields.fields.prepared import Kept, StoredCol, StoredEnvelope, Unencrypted
 from envelope_fields.fields.sealed import MISSING, SealedValue
-from envelope_fields.fields.storing import carried
+from envelope_fields.fields.storing import as_prepared
 from envelope_fields.fields.writing import is_json_null
 
 
@@ -168,7 +168,7 @@ def noting(field: Any) -> Callable[[Model, bool], Any]:
 
     def noted(model_instance: Model, add: bool) -> Any:
         made = Unencrypted(pre_save(field, model_instance, add), model_instance)
-        prepared = carried(field, made)
+        prepared = as_prepared(field, made)
         if add and (field.indexes or field.converted is not None):
             _inserted.setdefault(model_instance._state, {})[field] = prepared
         return prepared

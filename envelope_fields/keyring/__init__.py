@@ -11,7 +11,7 @@ counted. `indexes` are MACs by search keys, under versions that `index_rows` nam
 from envelope_fields.keyring.cache import evict, forget
 from envelope_fields.keyring.indexes import index_state
 from envelope_fields.keyring.macs import mac
-from envelope_fields.keyring.uses import Purpose, here
+from envelope_fields.keyring.uses import Purpose, this_thread
 from envelope_fields.keyring.values import encrypt, version_of
 from envelope_fields.keyring.wrapping import check_root_key, current_wrapping_key_id, is_service
 from envelope_fields.keyring.wraps import (
@@ -36,11 +36,11 @@ __all__ = [
     "forget",
     "generate_audit_key",
     "generate_version",
-    "here",
     "identified",
     "index_state",
     "is_service",
     "mac",
     "rewrapped",
+    "this_thread",
     "version_of",
 ]

@@ -25,7 +25,7 @@ from envelope_fields.keyring.age import uptime
 from envelope_fields.keyring.cache import known, table_to_load_by, uncommitted
 from envelope_fields.keyring.rows import KeyRow
 from envelope_fields.keyring.table import HANDLES, Table
-from envelope_fields.keyring.uses import READ_FIELD, counted, here
+from envelope_fields.keyring.uses import READ_FIELD, counted, this_thread
 from envelope_fields.keyring.values import DERIVATION, decrypt, decrypted, derived, known_key
 from envelope_fields.models import key_changes
 from envelope_fields.policy import decisions
@@ -126,7 +126,7 @@ def load_handle(header: Any, context: bytes, field_path: str) -> Handle | None:
         not known or may not be used: it is asked for again, and an error raised, when a caller
         looks at the value.
     """
-    here.came = True
+    this_thread.has_used_key = True
     if type(header) is not bytes or header[:1] != layout.FORMAT_VERSION:
         return None
     if uncommitted and key_changes.uncommitted():
@@ -242,7 +242,7 @@ def _decrypt_slowly(
     envelope: bytes, contexts: Sequence[bytes], field_path: str, handle: Handle | None
 ) -> bytes:
     """Return what `decrypt_sealed` does, where something may have to be derived or asked."""
-    here.came = True
+    this_thread.has_used_key = True
     # Another thread may be changing keys, which does not concern this one until it commits.
     if handle is not None and handle.opens() and not (uncommitted and key_changes.uncommitted()):
         derivation = envelope[DERIVATION]

@@ -124,7 +124,7 @@ def index_state(label: str) -> IndexRow | None:
 
 def _known(label: str, key: str | UUID, purpose: uses.Purpose) -> Absorbed | None:
     """Return the HMAC, if it is known that the caller may use it, and count the use."""
-    uses.here.came = True
+    uses.this_thread.has_used_key = True
     table, now = known.table, uptime()
     if uncommitted or now >= table.deadline:
         return None

@@ -74,7 +74,7 @@ def admit(key: str, field_path: str, *, to_verify: bool = False) -> None:
     Raises:
         MasterKeyNotFound, MasterKeyUnusable, KeyAccessDenied: they may not.
     """
-    uses.here.came = True
+    uses.this_thread.has_used_key = True
     table = current_table()
     policy_data, row = table.policy_data, table.current_version(key)
     purpose = uses.VERIFY_VALUE if to_verify else uses.READ_FIELD

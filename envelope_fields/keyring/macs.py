@@ -12,7 +12,7 @@ from envelope_fields.conf import configuration
 from envelope_fields.crypto.buffers import KeyBuffer
 from envelope_fields.keyring import materials, rows
 from envelope_fields.keyring.cache import current_table
-from envelope_fields.keyring.uses import Purpose, admit, counted, here
+from envelope_fields.keyring.uses import Purpose, admit, counted, this_thread
 from envelope_fields.keyring.values import Record
 from envelope_fields.models import AuditKey, KeyState, KeyUsage
 
@@ -82,7 +82,7 @@ def verify_mac(
 
 
 def _admit(row: rows.KeyRow, purpose: Purpose) -> None:
-    here.came = True
+    this_thread.has_used_key = True
     admit(current_table().policy_data, row, "", purpose)
     counted(row.state.version_id, purpose).one()
 

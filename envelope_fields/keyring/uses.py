@@ -95,13 +95,13 @@ _first_uses: list[Callable[[], None]] = []
 _refusing: list[Callable[[bytes, Purpose], None]] = []
 
 
-class _Here(local):
-    """Whether this thread has used a key since its request or task began."""
+class _ThisThread(local):
+    """What is known of this thread: whether it has used a key since its request or task began."""
 
-    came = False
+    has_used_key = False
 
 
-here = _Here()
+this_thread = _ThisThread()
 
 
 def admit(policy_data: PolicyData, row: KeyRow, field_path: str, purpose: Purpose) -> None:

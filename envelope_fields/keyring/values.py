@@ -29,8 +29,8 @@ from envelope_fields.keyring.uses import (
     Purpose,
     admit,
     counted,
-    here,
     serving,
+    this_thread,
 )
 from envelope_fields.policy import KeyVersionState
 from envelope_fields.policy.principals import bound_actor
@@ -186,7 +186,7 @@ def known_key(derivation: bytes, field_path: str, purpose: Purpose = READ_FIELD)
 
 def unwrapping_key_for(purpose: Purpose, derivation: Any, field_path: str) -> AESGCM:
     """Return the key that opens a data key; errors as above."""
-    here.came = True
+    this_thread.has_used_key = True
     if not isinstance(derivation, bytes) or not derivation.startswith(layout.FORMAT_VERSION):
         raise MalformedEnvelope("not an envelope: it does not begin with a known format version")
     if purpose.channel == MOVE_VALUE.channel:  # of a job, which opens every value of a column
@@ -231,7 +231,7 @@ def wrapping_key(
         ImproperlyConfigured: its root key is not in the settings, or not a key.
         RootKeyRefused, RootKeyUnavailable: as the root key says.
     """
-    here.came = True
+    this_thread.has_used_key = True
     table, now = known.table, uptime()
     if not uncommitted and now < table.deadline:
         budgeted = table.wrapping_key(key, field_path)
@@ -254,7 +254,7 @@ def wrapping_key_for(
     managed_by: str | None = None,
 ) -> WrappingKey:
     """Return what wraps a data key, for any purpose; see `wrapping_key`."""
-    here.came = True
+    this_thread.has_used_key = True
     if uptime() >= known.table.deadline:  # something is read before the value is written
         rows.lock_for_writing(using)
     table = current_table()

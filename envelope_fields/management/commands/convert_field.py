@@ -73,7 +73,7 @@ class Command(RunsCommand):
             return
         if self._options["dry_run"]:
             self._say(found)
-            self._foretell(found, took)
+            self._show_forecast(found, took)
         if found.remaining:
             refuse_unopened(field, self._sampled, skip_unreadable=self._options["skip_unreadable"])
         if self._options["dry_run"]:
@@ -86,7 +86,7 @@ class Command(RunsCommand):
         self._say(found)
         self._fail_if_remaining(found)
 
-    def _foretell(self, found: Standing, took: float) -> None:
+    def _show_forecast(self, found: Standing, took: float) -> None:
         values, tried = sum(found.remaining.values()), sum(each.values for each in self._sampled)
         if values and tried and not self.json:
             about = terminal.duration(2 * values * took / tried)  # with encrypting and writing
@@ -148,7 +148,7 @@ class ColumnMove:
                 f"{self._field} has converts=: --to is one of {', '.join(ColumnPhase)}."
             )
         if dry_run:
-            self._foretell(ColumnPhase(wanted))
+            self._show_forecast(ColumnPhase(wanted))
             return
         steps = Steps(
             self._field,
@@ -179,7 +179,7 @@ class ColumnMove:
             raise CommandError("Stopped. Run the same command again to go on.")
         raise terminal.stopped(steps.runs[-1])
 
-    def _foretell(self, wanted: ColumnPhase) -> None:
+    def _show_forecast(self, wanted: ColumnPhase) -> None:
         found = counts.counted(self._field)
         fill = counts.seconds_to_fill(self._field, found)
         compare = counts.seconds_to_compare(self._field, found)

@@ -48,11 +48,11 @@ class Command(RunsCommand):
         self._options = options
         self._unusable: list[MasterKey] = []
         if options["dry_run"]:
-            self._foretell()
+            self._show_forecast()
         else:
             self._move()
 
-    def _foretell(self) -> None:
+    def _show_forecast(self) -> None:
         found = {key: rotation.forecast(key, **self._asked_for()) for key in self._keys()}
         plain = self._plain()
         lines = [*terminal.plain_as_text(plain), terminal.forecasts_as_text(found, self.workers)]
