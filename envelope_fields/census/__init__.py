@@ -40,7 +40,7 @@ class CensusRow:
         database: the alias in `DATABASES`.
         model: `app_label.Model`, of the model that owns the column.
         field: the field's name.
-        version_id: what the values name as their key version; None for values that are no
+        version_id: what the values name as their key version; None for values that are not
             envelopes, such as plaintext from before the field was encrypted.
         version: that key version; None where the keys' database does not know it.
         values: how many there are, at least 1. NULL is not a value.

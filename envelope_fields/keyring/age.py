@@ -251,7 +251,7 @@ def _read(using: str) -> float | None:
     if found is None or isinstance(found, float):
         return found
     raise MasterKeyUnusable(
-        f"The bound of key caches in the database {using!r} is no number: set `seconds` of its "
+        f"The bound of key caches in the database {using!r} is not a number: set `seconds` of its "
         "one row, a KeyCacheBound, to the longest KEY_CACHE_SECONDS of any process."
     )
 

@@ -4,7 +4,7 @@ A column that would become encrypted, or plain, around its values: `AlterField` 
 a column, and every database casts text to bytes silently, so that the plain values would stay, in a
 column that says it is encrypted. Values are counted twice: before a plan runs, while nothing has
 happened yet; and right before the operation, for what another migration of the plan has written
-into the column by then. Operations that are no `AlterField` may convert values by themselves; they
+into the column by then. Operations other than `AlterField` may convert values by themselves; they
 are stopped where they have the schema editor alter a column around its values, as `AlterField`
 does. An empty column of a type that does not become bytes is refused as well, before the database
 does it.

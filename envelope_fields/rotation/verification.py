@@ -1,7 +1,7 @@
 """Verification: every stored value is read and decrypted, as the application would read it.
 
-What a rewrap does not look at, this does: payloads, values of unknown versions, and what is no
-envelope at all.
+What a rewrap does not look at, this does: payloads, values of unknown versions, and what is not
+an envelope at all.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
