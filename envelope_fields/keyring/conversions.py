@@ -11,7 +11,6 @@ from envelope_fields.databases.errors import says_no_table
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.keyring import cache, rows
 from envelope_fields.keyring.age import uptime
-from envelope_fields.keyring.table import Table
 from envelope_fields.models import ColumnConversion, ColumnPhase, ConversionKind
 
 
@@ -38,9 +37,6 @@ class Conversions:
         return self.phases.get((model, field), ColumnPhase.CLEAR)
 
 
-_known: tuple[Table, Conversions] | None = None  # as of a table of keys
-
-
 def conversion_phase(model: str, field: str) -> ColumnPhase:
     """Return the phase of a field, of `app_label.Model`, in the place of a column in clear."""
     return known_conversions().phase(model, field)
@@ -57,16 +53,14 @@ def known_conversions() -> Conversions:
     Raises:
         MasterKeyUnusable: the keys' database could not be read.
     """
-    global _known
-    known = _known
     # For every value: by the table of the process, as long as keys are taken from that.
-    is_of_process = known is not None and known[0] is cache.known.table and not cache.uncommitted
-    if known is not None and is_of_process and uptime() < known[0].deadline:
-        return known[1]
-    table = cache.current_table()
-    if known is None or known[0] is not table or uptime() >= table.deadline:
-        known = _known = table, conversions_now()
-    return known[1]
+    table = cache.known.table
+    if table.conversions is None or cache.uncommitted or uptime() >= table.deadline:
+        table = cache.current_table()  # maybe of this transaction, which sees the past
+        if table.conversions is None or uptime() >= table.deadline:
+            table.conversions = conversions_now()
+    found: Conversions = table.conversions
+    return found
 
 
 def conversions_now() -> Conversions:

@@ -48,8 +48,8 @@ class Table:
     """
 
     __slots__ = (
-        "absorbed", "current", "deadline", "half_life", "handles", "indexes", "is_of_transaction",
-        "pinned", "policy_data", "unwrapping", "versions", "wrapping",
+        "absorbed", "conversions", "current", "deadline", "half_life", "handles", "indexes",
+        "is_of_transaction", "pinned", "policy_data", "unwrapping", "versions", "wrapping",
     )  # fmt: skip
 
     def __init__(self, seconds: float, since: float | None = None) -> None:
@@ -65,6 +65,7 @@ class Table:
         self.wrapping: dict[tuple[str | UUID, str], Budgeted] = {}
         self.absorbed: dict[tuple[str, str | UUID, Purpose], Absorbed] = {}
         self.indexes: dict[str, IndexRow] = {}
+        self.conversions: Any = None  # how far they are, once that was asked
         # The versions of search keys that indexes are pinned to.
         self.pinned: dict[tuple[str, str | UUID], rows.KeyRow] = {}
 

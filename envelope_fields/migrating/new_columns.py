@@ -1,6 +1,6 @@
 """New encrypted columns of tables with rows: each row gets a value, or the migration is refused.
 
-Without a default, MariaDB gives rows no bytes, silently, in a column that takes no NULL: that is not
+Without a default, MariaDB gives rows no bytes, silently, in a column without NULL: that is not
 an envelope, and could not be read. It may also be a column that comes back when its removal is
 reversed.
 """
