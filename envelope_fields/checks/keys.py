@@ -132,7 +132,8 @@ def check_further_wraps(databases: Sequence[str] | None = None, **_: Any) -> lis
     wraps = models.FurtherWrap.objects.using(using).filter(version_id=OuterRef("version_id"))
     there = wraps.exclude(wrapped_material=models.OVERWRITTEN)
     messages: list[CheckMessage] = []
-    for root_key, further in configuration().further_root_keys.items():
+    for root_key in configuration().root_keys:
+        further = configuration().wrapped_by[root_key][1:]
         versions = _needed(using).filter(root_key=root_key)
         for name in further:
             missing = versions.filter(~Q(Exists(there.filter(root_key=name)))).count()

@@ -17,13 +17,14 @@ from envelope_fields.conf.backends import (
     Lifetime,
     Lifetimes,
     RootKeys,
+    WrappedBy,
     backend_settings,
-    further_of,
     lifetime_of,
     refuse_unknown,
     root_key_settings,
     valid,
     where,
+    wrapped_by,
 )
 
 SETTING = "ENVELOPE_FIELDS"
@@ -81,7 +82,7 @@ class Configuration:
     """`ENVELOPE_FIELDS`, checked, with a default for what it leaves out."""
 
     root_keys: RootKeys = field(default_factory=RootKeys)
-    further_root_keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    wrapped_by: WrappedBy = field(default_factory=WrappedBy)
     lifetimes: Lifetimes = field(default_factory=lambda: Lifetimes({}, Lifetime()))
     database: str = DEFAULT_DB_ALIAS
     key_cache_seconds: float = 60
@@ -94,17 +95,7 @@ class Configuration:
     @property
     def wrapping_root_key(self) -> str:
         """The name of the root key that wraps new master key versions: the first."""
-        for name in self.root_keys:
-            return name
-        raise ImproperlyConfigured(
-            f'{SETTING}["ROOT_KEYS"] names no root key, and master keys are stored only wrapped by '
-            "one. Add one, and run `python manage.py generate_root_key` to make its value."
-        )
-
-    def root_keys_of(self, name: str | None) -> tuple[str, ...]:
-        """Return by which root keys one that names `name`, or none, is wrapped: it, and further."""
-        own = name or self.wrapping_root_key
-        return (own, *self.further_root_keys.get(own, ()))
+        return self.wrapped_by[None][0]
 
 
 @cache
@@ -143,7 +134,7 @@ def _read() -> Configuration:
     for_all, entries = lifetime_of(given, SETTING, Lifetime()), given.get("ROOT_KEYS", {})
     return Configuration(
         **read,
-        further_root_keys={name: further_of(name, entries) for name in entries},
+        wrapped_by=wrapped_by(entries),
         lifetimes=Lifetimes(
             {name: lifetime_of(entry, where(name), for_all) for name, entry in entries.items()},
             for_all,

@@ -123,6 +123,21 @@ class RootKeys(dict[str, BackendSettings]):
         )
 
 
+class WrappedBy(dict[str | None, tuple[str, ...]]):
+    """By which root keys a master key that names one is wrapped: that one, and further ones.
+
+    Where it names none, by the first of the settings; `ImproperlyConfigured` where these have none.
+    """
+
+    def __missing__(self, name: str | None) -> tuple[str, ...]:
+        if name is not None:
+            return (name,)
+        raise ImproperlyConfigured(
+            f"{_SETTING} names no root key, and master keys are stored only wrapped by one. Add "
+            "one, and run `python manage.py generate_root_key` to make its value."
+        )
+
+
 class Lifetimes(dict[str, Lifetime]):
     """For how long what is under a root key is used, by its name, also where it has no entry.
 
@@ -161,7 +176,15 @@ def where(root_key: str) -> str:
     return f"{_SETTING}[{root_key!r}]"
 
 
-def further_of(name: str, entries: Mapping[str, Any]) -> tuple[str, ...]:
+def wrapped_by(entries: Mapping[str, Any]) -> WrappedBy:
+    """Return by which root keys master keys are wrapped, by the entries of root keys."""
+    found = WrappedBy({name: (name, *_further_of(name, entries)) for name in entries})
+    if entries:
+        found[None] = found[next(iter(entries))]
+    return found
+
+
+def _further_of(name: str, entries: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the root keys that also wrap what the root key `name` wraps."""
     further, place = entries[name].get(FURTHER_ENTRY, ()), f'{where(name)}["{FURTHER_ENTRY}"]'
     if not isinstance(further, list | tuple):

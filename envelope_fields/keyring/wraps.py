@@ -82,7 +82,7 @@ def _generated(
     """Return a version, and the root keys that let this process wrap and not unwrap."""
     version_id = os.urandom(layout.VERSION_ID_BYTES)
     context = KeyVersionContext(key_id, version_id, number, usage)
-    root_keys = configuration().root_keys_of(root_key)
+    root_keys = configuration().wrapped_by[root_key or None]
     material = random_buffer(xaes.KEY_BYTES)
     try:
         made = {name: wrapping.wrap(name, material, context) for name in root_keys}

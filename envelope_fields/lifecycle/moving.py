@@ -139,7 +139,7 @@ class Destination:
         return [*versions.order_by("pk"), *audit_keys.order_by("number")]
 
     def _root_keys(self, named: str | None) -> tuple[str, ...]:
-        return configuration().root_keys_of(named or self._root_key)
+        return configuration().wrapped_by[named or self._root_key or None]
 
     def _ids_of(self, root_key: str) -> set[str]:
         if root_key not in self._ids:

@@ -471,8 +471,8 @@ class TestSettings:
 
     def test_another_root_key_is_not_followed(self, root_keys):
         root_keys("one", "two", "three", one=["two"], two=["three"])
-        assert configuration().root_keys_of(None) == ("one", "two")
-        assert configuration().root_keys_of("three") == ("three",)
+        assert configuration().wrapped_by[None] == ("one", "two")
+        assert configuration().wrapped_by["three"] == ("three",)
 
 
 def create_key_without_the_first():
