@@ -80,7 +80,7 @@ class TestWithoutADatabase:
 
     def test_one_that_used_a_key_that_was_known(self, client, caplog, monkeypatch):
         def knows(request):
-            keyring.this_thread.came = True
+            keyring.this_thread.has_used_key = True
             return HttpResponse("fine")
 
         monkeypatch.setattr("tests.audit.test_write_behind.urlpatterns", [path("knows/", knows)])
@@ -110,7 +110,7 @@ class TestOfDjango(SimpleTestCase):
     def test_a_request_that_used_a_key_that_was_known(self):
         with pytest.raises(DatabaseOperationForbidden):
             connections["default"].cursor()
-        keyring.this_thread.came = True
+        keyring.this_thread.has_used_key = True
         request_finished.send(None)
         assert "DatabaseOperationForbidden" in self.caplog.text
         assert len(key_uses.buffer.days) == 1
