@@ -29,8 +29,12 @@ from envelope_fields.keyring import indexes
 _AS_LOADED = (SealedValue, ShownValue)
 
 
-class StoredIndex(bytes):
-    """The bytes of an index as a row, or a fixture, has them."""
+class StoredIndex(bytearray):
+    """The bytes of an index as a row, or a fixture, has them.
+
+    Not `bytes`, of which Django and packages that log or export each column make text as UTF-8,
+    which an index is not.
+    """
 
     __slots__ = ()
 
@@ -38,6 +42,9 @@ class StoredIndex(bytes):
         return "<StoredIndex>"
 
     __str__ = __repr__
+
+    def __hash__(self) -> int:  # type: ignore[override]  # it is never changed
+        return hash(bytes(self))
 
 
 class IndexedRow(PreparedValue):
@@ -216,7 +223,8 @@ def brought_with(index: Any, row: IndexedRow, values: Sequence[Any]) -> bytes | 
     if macs.is_closed(index):
         return None
     alias = index.alias_in(index.scope_of(row.instance))
-    return bytes(brought) if macs.is_current(index, alias, brought) else None
+    made = bytes(brought)
+    return made if macs.is_current(index, alias, made) else None
 
 
 def _brought_by_object(index: Any, instance: Model | None) -> Any:

@@ -1,7 +1,7 @@
 from auditlog.registry import auditlog
 from django.db import models
 
-from envelope_fields.fields import EncryptedJSONField, EncryptedTextField
+from envelope_fields.fields import BlindIndexField, EncryptedJSONField, EncryptedTextField
 
 
 class Note(models.Model):
@@ -13,6 +13,7 @@ class Note(models.Model):
 class Excluded(models.Model):
     title = models.CharField(max_length=50)
     text = EncryptedTextField()
+    text_index = BlindIndexField("text", normalizer="casefold")
 
 
 auditlog.register(Note)

@@ -35,3 +35,12 @@ def test_an_excluded_field_is_not_in_the_log(tmp_path):
     load(tmp_path / "dump.json", [Excluded.objects.create(title="t", text="the value")])
     assert Excluded.objects.get().text == "the value"
     assert "the value" not in str(list(LogEntry.objects.values_list("changes", "changes_text")))
+
+
+def test_a_row_with_a_blind_index_is_saved_and_logged():
+    note = Excluded.objects.create(title="t", text="the value")
+    note.title, note.text = "u", "another"
+    note.save()
+    changes = LogEntry.objects.get_for_object(note).first().changes
+    assert changes == {"title": ["t", "u"]}  # which values are equal is not in it
+    assert Excluded.objects.get(text="ANOTHER") == note

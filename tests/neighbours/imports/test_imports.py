@@ -122,3 +122,11 @@ def test_the_text_of_an_envelope_is_no_value(resource, sample):
     dataset.dict = [dict(row, text=envelope) for row in dataset.dict]
     assert resource.import_data(dataset).has_errors()
     assert samples() == [VALUES]
+
+
+def test_a_blind_index_follows_from_its_value(resource):
+    dataset = exported(resource)
+    assert dataset.dict[0]["text_index"] == ""
+    dataset.dict = [dict(row, text="Other", text_index="AAAA") for row in dataset.dict]
+    assert not resource.import_data(dataset).has_errors()
+    assert Sample.objects.get(text="other").title == "t"
