@@ -125,6 +125,8 @@ class EncryptedAttribute(DeferredAttribute):
     def _assigned(self, instance: Any, value: Any) -> Any:
         """Return what an object holds when it is given a value."""
         data, held = instance.__dict__, instance.__dict__.get(self._name)
+        if value is None and self.field.converts is not None:
+            value = self.field.loaded_null(data)
         if isinstance(value, SealedValue):
             if value.row is MISSING:
                 value.belongs_to(data)

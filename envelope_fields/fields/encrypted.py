@@ -243,8 +243,7 @@ class EncryptedFieldMixin(
     def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> Any:
         is_moving = self.converts is not None
         if is_moving and not self.phase(connection.alias).writes_new and self.converted is not None:
-            as_null(self, value)
-            return with_columns_beside(self, None)
+            return as_null(self, value, connection)
         if type(value) is Unencrypted:
             return (self._written if self.makes_null else self.writer)(value, connection.alias)
         if value is None:

@@ -122,15 +122,13 @@ class StoringMixin(FieldBase):
         value = super().value_from_object(obj)
         return value.value if type(value) is Unencrypted else value
 
-    def stored_by(
-        self, prepared: StoredEnvelope | Kept, connection: BaseDatabaseWrapper
-    ) -> bytes | StoredCol:
+    def stored_by(self, prepared: StoredEnvelope | Kept, connection: BaseDatabaseWrapper) -> Any:
         """Return what a prepared value that is not a plain one puts into the column."""
         if isinstance(prepared, Kept):
             return self._kept_by(prepared, connection)
         return storable(self, self._own(prepared), connection.alias)
 
-    def _kept_by(self, prepared: Kept, connection: BaseDatabaseWrapper) -> bytes | StoredCol:
+    def _kept_by(self, prepared: Kept, connection: BaseDatabaseWrapper) -> Any:
         """Return the column itself for a sealed value, or its envelope for another database."""
         instance = prepared.instance
         encrypted_anew = partial(self._encrypted_anew, prepared, connection.alias)
@@ -140,11 +138,11 @@ class StoringMixin(FieldBase):
         column.encrypted_anew = encrypted_anew
         return column
 
-    def _encrypted_anew(self, prepared: Kept, using: str) -> bytes:
+    def _encrypted_anew(self, prepared: Kept, using: str) -> Any:
         opened = Unencrypted(prepared.sealed.open(), prepared.instance)
         refuse_mask(self, opened.value)
-        envelope: bytes = self.writer(opened, using)
-        return envelope
+        is_null = getattr(prepared.sealed, "is_null", False)
+        return None if is_null else self.writer(opened, using)
 
     def _own(self, stored: StoredEnvelope) -> StoredEnvelope:
         if stored.label != self.label:

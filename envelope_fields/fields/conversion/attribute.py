@@ -10,6 +10,7 @@ from django.db.models import Model
 from django.db.models.query_utils import DeferredAttribute
 
 from envelope_fields.fields.prepared import PreparedValue
+from envelope_fields.fields.sealed import SealedValue
 
 
 class _Mirrored(PreparedValue):
@@ -42,6 +43,34 @@ class LoadedInClear(PreparedValue):
         self.value = value
 
 
+class Emptied(PreparedValue):
+    """NULL that was read from the column in clear, beside an envelope."""
+
+    __slots__ = ("envelope",)
+
+    def __init__(self, envelope: bytes) -> None:
+        self.envelope = envelope
+
+
+class EmptiedValue(SealedValue):
+    """None, as the column in clear has it that is read, and the envelope beside it.
+
+    An old build has written NULL; or the keys were restored to a phase from before the column was
+    emptied. So a save of its object leaves both columns as they are, until a value is assigned.
+    """
+
+    __slots__ = ()
+    is_replaced = False
+    is_null = True  # where it is written elsewhere
+
+    def open(self) -> None:
+        return None
+
+    def as_kind(self, kind: type[SealedValue]) -> Any:
+        """Return None, which is what another object is given."""
+        return None
+
+
 class _Given(LoadedInClear):
     """A value that a constructor is given by the name of the column in clear."""
 
@@ -71,6 +100,11 @@ class ClearAttribute(DeferredAttribute):
             return
         data, name = instance.__dict__, self._name
         encrypted = self.field.values.attname
+        if type(value) is Emptied:
+            data[name] = value
+            if data.get(encrypted, value) is None:  # it is loaded before
+                setattr(instance, encrypted, data.pop(encrypted))
+            return
         if type(value) is LoadedInClear:
             data[name] = MIRRORED
             setattr(instance, encrypted, value.value)
@@ -82,6 +116,17 @@ class ClearAttribute(DeferredAttribute):
 
     def __delete__(self, instance: Any) -> None:
         instance.__dict__.pop(self._name, None)
+
+
+def loaded_null(field: Any, data: dict[str, Any]) -> EmptiedValue | None:
+    """Return what an object with these attributes holds that is given None for a field."""
+    held, emptied = data.get(field.attname), data.get(field.converts)
+    if type(held) is EmptiedValue:
+        return held
+    if type(emptied) is not Emptied or field.attname in data:
+        return None
+    data[field.converts] = MIRRORED
+    return EmptiedValue(field, emptied.envelope)
 
 
 def mirrored_row(plain: Any, instance: Model) -> MirroredRow:

@@ -8,7 +8,7 @@ from envelope_fields.databases import database_of
 from envelope_fields.fields import columns
 from envelope_fields.fields.binary import BinaryColumn
 from envelope_fields.fields.conversion import call_sites
-from envelope_fields.fields.conversion.attribute import MIRRORED, LoadedInClear
+from envelope_fields.fields.conversion.attribute import MIRRORED, Emptied, LoadedInClear
 from envelope_fields.fields.errors import refuse
 from envelope_fields.fields.reading import converters_of
 
@@ -79,7 +79,8 @@ def _both(field: Any, alias: str | None, compiler: Any, connection: Any) -> tupl
 class MirrorCol(ConvertedCol):
     """The column in clear in a query: what is selected and asked is that of the encrypted field.
 
-    Objects have one value of the two, so this one is not read for them.
+    Objects have one value of the two, so this one is not read for them; but an envelope is, beside
+    NULL in the column in clear, so that no save takes it away.
     """
 
     is_omitted = False
@@ -95,8 +96,15 @@ class MirrorCol(ConvertedCol):
     def select_format(self, compiler: Any, sql: str, params: Any) -> tuple[str, Any]:
         if self.loads_objects:
             self.is_omitted = True
-            return "NULL", ()
+            return self._beside_null(compiler, compiler.connection)
         return super().select_format(compiler, sql, params)
+
+    def _beside_null(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        if self.clear is None:
+            return "NULL", ()
+        old, _ = self.clear.as_sql(compiler, connection)
+        new, _ = Col(self.alias, self.target.values.binary).as_sql(compiler, connection)
+        return f"CASE WHEN {old} IS NULL THEN {new} END", ()
 
     def get_db_converters(self, connection: Any) -> list[Any]:
         if self.is_omitted:
@@ -106,11 +114,15 @@ class MirrorCol(ConvertedCol):
     def raw_converters(self, connection: Any) -> list[Any]:
         column = self.target.values.column_in_clear(self.alias, connection.alias)
         if column is None:
-            return [_mirrored]
+            return [_not_read]
         return [*converters_of(column, connection), _loaded]
 
 
 def _mirrored(value: Any, expression: Any, connection: Any) -> Any:
+    return MIRRORED if value is None else Emptied(bytes(value))
+
+
+def _not_read(value: Any, expression: Any, connection: Any) -> Any:
     return MIRRORED
 
 

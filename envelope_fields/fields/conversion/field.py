@@ -8,6 +8,7 @@ from django.db.models.expressions import Col
 
 from envelope_fields.databases import may_live_in
 from envelope_fields.fields.conversion import lookups
+from envelope_fields.fields.conversion.attribute import loaded_null
 from envelope_fields.fields.defaults import is_historical
 from envelope_fields.fields.prepared import NOT_LOADED
 from envelope_fields.fields.types import FieldBase
@@ -128,6 +129,10 @@ class ConvertingMixin(FieldBase):
         if plain is None or self.phase(using).reads_new:
             return None
         return Col(alias, plain)  # type: ignore[arg-type]  # None in constraints
+
+    def loaded_null(self, data: dict[str, Any]) -> Any:
+        """Return what an object with these attributes holds that is given None."""
+        return loaded_null(self, data)
 
     def raw_converters(self, alias: str | None, connection: Any) -> list[Any]:
         """Return what makes values of what `raw()` has read from the encrypted column.

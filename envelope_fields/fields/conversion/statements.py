@@ -14,7 +14,7 @@ from django.db.models.sql import InsertQuery, UpdateQuery
 from django.db.models.sql.compiler import SQLInsertCompiler
 
 from envelope_fields.fields import writing
-from envelope_fields.fields.conversion.attribute import MirroredRow, refused
+from envelope_fields.fields.conversion.attribute import EmptiedValue, MirroredRow, refused
 from envelope_fields.fields.keys import alias_for
 from envelope_fields.fields.masks import refuse_mask
 from envelope_fields.fields.prepared import (
@@ -25,7 +25,7 @@ from envelope_fields.fields.prepared import (
     Unencrypted,
 )
 from envelope_fields.fields.sealed import MISSING
-from envelope_fields.fields.statement_parts import PartOfStatement
+from envelope_fields.fields.statement_parts import PartOfStatement, with_columns_beside
 from envelope_fields.fields.written import (
     OwnColumn,
     case_like,
@@ -190,13 +190,17 @@ def look_at(plain: Any, query: Any) -> None:
 # -- The encrypted column, where it is not written -------------------------------------------------
 
 
-def as_null(field: Any, value: Any) -> None:
+def as_null(field: Any, value: Any, connection: Any) -> Any:
     """Return NULL for the encrypted column, and raise what it would with a value.
+
+    An envelope stays that was found beside NULL in the column that is read.
 
     Raises:
         FieldError: the value is an expression, or a mask; or the field takes its key from the row,
             or is bound to it, and there is none.
     """
+    if isinstance(value, Kept) and type(value.sealed) is EmptiedValue:
+        return field.stored_by(value, connection)
     refuse_mask(field, value)
     prepared = value if type(value) is Unencrypted else Unencrypted(value, None)
     del value  # error reports show variables
@@ -208,6 +212,7 @@ def as_null(field: Any, value: Any) -> None:
             alias_for(field, None)
         if field.is_bound:
             writing.context_for(field, None, None)
+    return with_columns_beside(field, None)
 
 
 def _has_values(written: Any) -> bool:

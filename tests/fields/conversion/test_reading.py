@@ -1,5 +1,7 @@
 """Every way to read, in every phase: the value is that of the column which the phase says."""
 
+import re
+
 import pytest
 from django.core.exceptions import FieldError
 from django.db.models import Count, F, Max, OuterRef, Q, Subquery, Value
@@ -170,7 +172,8 @@ def test_objects_hold_one_value(visit, phase):
 
 def test_loading_reads_one_column(visit, phase, django_assert_num_queries):
     set_phase(Visit, "report", phase)
-    sql = str(Visit.objects.only("report", "report_clear").query)
+    query = Visit.objects.only("report", "report_clear").query
+    sql = re.sub("CASE WHEN .*? END", "", str(query))  # an envelope beside NULL
     assert ("report_encrypted" in sql) is phase.reads_new
     assert ('"report"' in sql or "`report`" in sql) is not phase.reads_new
 
