@@ -13,8 +13,16 @@ from contextlib import contextmanager
 from copy import copy
 from typing import Any, NamedTuple
 
+from django.apps import apps
+from django.core.exceptions import FieldDoesNotExist
 from django.db import connections, router, transaction
-from django.db.migrations import DeleteModel, RenameField, RenameModel, SeparateDatabaseAndState
+from django.db.migrations import (
+    CreateModel,
+    DeleteModel,
+    RenameField,
+    RenameModel,
+    SeparateDatabaseAndState,
+)
 from django.db.migrations.state import ProjectState
 
 from envelope_fields import audit
@@ -28,7 +36,7 @@ from envelope_fields.policy import APPLICATION
 
 
 class PhaseWouldBeLost(EnvelopeError):
-    """A migration would rename a field that moves, or its model."""
+    """A migration would rename a field that moves, or its model, or drop the table of phases."""
 
 
 class _Name(NamedTuple):
@@ -63,8 +71,8 @@ def _renames(operation: Any) -> Iterator[_Rename]:
 
 
 def refuse(*, using: str, plan: Plan | None = None, **_: Any) -> None:
-    """Look at a plan before it is run, and refuse it where it renames what moves."""
-    refusals = list(_refusals(plan or [], using))
+    """Look at a plan before it is run: refuse it where what moves would have no phase after."""
+    refusals = [*_refusals(plan or [], using), *_dropped(plan or [], using)]
     if refusals:
         raise PhaseWouldBeLost("\n".join(refusals))
 
@@ -100,6 +108,37 @@ def _renamed(plan: Plan, using: str) -> Iterator[tuple[str, str, Any]]:
             for name, field in model.fields.items():
                 if getattr(field, "converts", None) and now.field in (None, name):
                     yield f"{app_label}.{model.name}", name, rename.operation
+
+
+def _dropped(plan: Plan, using: str) -> Iterator[str]:
+    """Yield why our own tables stay: without a phase, the column in clear would be read."""
+    ours = ColumnConversion._meta
+    made = any(
+        backwards
+        and migration.app_label == ours.app_label
+        and isinstance(operation, CreateModel)
+        and operation.name_lower == ours.model_name
+        for migration, backwards in plan
+        for operation in migration.operations
+    )
+    if not made or using != configuration().database:
+        return
+    for (model, name), phase in conversions_now().phases.items():
+        if phase != ColumnPhase.CLEAR and _has_column_in_clear(model, name):
+            yield (
+                f"Reversing the migration of envelope_fields that makes {ours.object_name} would "
+                f"lose that {model}.{name} is {phase}, and its column in clear would be read. Go "
+                f"back by `python manage.py convert_field {model}.{name} --to clear`; or remove "
+                "that column first."
+            )
+
+
+def _has_column_in_clear(model: str, name: str) -> bool:
+    try:
+        field: Any = apps.get_model(model)._meta.get_field(name)
+    except (LookupError, FieldDoesNotExist):
+        return False
+    return getattr(field, "plain_field", None) is not None
 
 
 # -- Other conversions -----------------------------------------------------------------------------

@@ -9,9 +9,10 @@ from django.test import override_settings
 from envelope_fields.crypto.format import encode_text
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.migrating.refusals import KeysInUse
-from envelope_fields.models import MasterKey
+from envelope_fields.migrating.renames import PhaseWouldBeLost
+from envelope_fields.models import ColumnConversion, MasterKey
 from tests.migrating.conftest import keys_in
-from tests.models import Chart, Note
+from tests.models import Chart, Note, moving
 from tests.stored import stored
 
 pytestmark = pytest.mark.django_db(databases=["default", "other"])
@@ -56,6 +57,20 @@ class TestRefused:
         Note.objects.create(text="a")
         with pytest.raises(KeysInUse):
             to("zero", fake=True)
+
+
+@pytest.mark.parametrize("phase", ["both", "only"])
+def test_the_phase_of_a_column_in_clear(monkeypatch, phase):
+    """Without its row, the column in clear would be read, which may be empty."""
+    monkeypatch.setattr("envelope_fields.migrating.renames.apps", moving.apps)
+    of_visits = {"model": "moving.Visit", "field": "report", "kind": "column"}
+    ColumnConversion.objects.create(**of_visits, phase=phase)
+    ColumnConversion.objects.create(**{**of_visits, "field": "ward"}, phase=phase)
+    with pytest.raises(PhaseWouldBeLost, match=f"moving.Visit.report is {phase}") as caught:
+        to("0004", fake=True)
+    assert "ward" not in str(caught.value)
+    ColumnConversion.objects.update(phase="clear")
+    to("0004", fake=True)
 
 
 class TestAllowed:
