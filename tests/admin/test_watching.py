@@ -125,9 +125,10 @@ def test_the_bar_moves_without_reloading(page, key, values, processes):
     page.click('text="Show the numbers for this choice"')
     assert "One process takes about 30 seconds." in page.inner_text(".envelope-consequences")
     browsing.picture(page, "move-values")
+    page.fill("#id_max_rate", "30")  # pages take long on a machine that is busy
     assert "are being moved" in browsing.confirm(page)
     run = RotationRun.objects.get()
-    assert (run.actor_name, run.limits["max_rate"]) == ("olga", 100)
+    assert (run.actor_name, run.limits["max_rate"]) == ("olga", 30)
 
     page.evaluate("window.isTheSame = true")
     first = wait_for_bar(page, 0)
