@@ -93,7 +93,7 @@ def _by_any(row: KeyRow) -> tuple[KeyBuffer, str]:
             except (EnvelopeError, ImproperlyConfigured) as error:
                 if counts and is_refusal(error):
                     raise
-                failures[wrap.root_key] = error
+                failures[wrap.root_key] = _named(row, error)
                 decisive = wrap.root_key if counts else decisive
             else:
                 _log(row, wrap.root_key, failures)
@@ -101,6 +101,15 @@ def _by_any(row: KeyRow) -> tuple[KeyBuffer, str]:
         raise failures[decisive]
     finally:
         failures.clear()  # and the frames that they refer to
+
+
+def _named(row: KeyRow, error: Exception) -> Exception:
+    """Return an error about what is stored of a version, saying of which: root keys do not know."""
+    if not isinstance(error, WrappedKeyAltered):
+        return error
+    named = error.saying(f"{row.state}: {error}")
+    named.__cause__ = error.__cause__
+    return named
 
 
 def _in_order(row: KeyRow) -> Iterator[tuple[Wrap, bool]]:

@@ -7,7 +7,7 @@ from django.core import checks
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
 
-from envelope_fields import keyring
+from envelope_fields import keyring, kms
 from envelope_fields.exceptions import (
     MasterKeyNotFound,
     MasterKeyUnusable,
@@ -299,3 +299,19 @@ class TestColumnsThatHoldNoBytes:
         self.change("state", b"\xff", "masterkey")
         with pytest.raises(MasterKeyUnusable, match=r"tests\.Note\.text"):
             _ = Note.objects.get(pk=note.pk).text
+
+
+def test_what_was_altered_is_named(db):
+    """A write and `kms` have no envelope that would name the version."""
+    key = create_master_key("tenant")
+    MasterKeyVersion.objects.filter(master_key=key).update(
+        wrapped_material=bytes(81), root_key="default"
+    )
+    FurtherWrap.objects.update(wrapped_material=b"")
+    keyring.evict()
+    version = key.versions.get()
+    name = rf"version 1 \({bytes(version.version_id).hex()}\) of master key 'tenant': "
+    with pytest.raises(WrappedKeyAltered, match=f"^{name}"):
+        kms.encrypt(key, b"x", {})
+    with pytest.raises(WrappedKeyAltered, match=rf"^tests\.TenantNote\.text: {name}"):
+        TenantNote(tenant="tenant", text="a").save()
