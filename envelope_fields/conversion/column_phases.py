@@ -46,7 +46,7 @@ def _moves(field: Any) -> bool:
 def phase_now(field: Any) -> ColumnPhase:
     """Return the phase of a field, past what is cached."""
     row = phase_row(field)
-    is_known = row is not None and row.kind == ConversionKind.COLUMN
+    is_known = row is not None and ConversionKind(row.kind) is ConversionKind.COLUMN
     return ColumnPhase(row.phase) if row and is_known else ColumnPhase.CLEAR
 
 

@@ -21,6 +21,7 @@ from envelope_fields import databases
 from envelope_fields.census.columns import Column
 from envelope_fields.conf import configuration
 from envelope_fields.crypto import format as layout
+from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.jobs.job import BatchResult, Failed, Key, Stored, displayed_key
 from envelope_fields.jobs.statements import statements
 from envelope_fields.models import RotationColumn, RotationFailure, RotationRange, RotationRun
@@ -266,8 +267,17 @@ def key_as_text(key: Key | None) -> str:
 
 
 def key_from_text(text: str) -> Key | None:
-    """Return the key that `key_as_text` made the text of."""
-    return tuple(map(_item, json.loads(text))) if text else None
+    """Return the key that `key_as_text` made the text of; `EnvelopeError` of another text."""
+    try:
+        found = json.loads(text) if text else None
+        if not isinstance(found, list | None):
+            raise TypeError("not a list")
+        return None if found is None else tuple(map(_item, found))
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise EnvelopeError(
+            "A range of a run does not say where it begins and ends: it was changed in the "
+            "database. Cancel the run, and start another one."
+        ) from error
 
 
 def _plain(item: Any) -> Any:

@@ -64,7 +64,7 @@ def known_conversions() -> Conversions:
 
 
 def conversions_now() -> Conversions:
-    """Return how far conversions are, read now; errors as above."""
+    """Return how far conversions are, read now; errors as above, also of an unknown kind."""
     using = configuration().database
     columns = ("model", "field", "kind", "phase", "finished_at")
     found = Conversions()
@@ -76,7 +76,7 @@ def conversions_now() -> Conversions:
             return found  # a migration that comes before ours
         raise
     for model, field, kind, phase, finished_at in known:
-        if kind == ConversionKind.COLUMN:
+        if ConversionKind(kind) is ConversionKind.COLUMN:  # or it would be in clear again
             found.phases[model, field] = ColumnPhase(phase)
         elif finished_at is not None:
             found.finished.add((model, field))

@@ -1,12 +1,19 @@
 """What columns of ours may hold: states, usages, kinds and phases of this version, and lists."""
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from envelope_fields.exceptions import MasterKeyUnusable
+
+if TYPE_CHECKING:
+    _Float = models.FloatField[float | int | str, float]
+else:
+    _Float = models.FloatField
+
+A_DAY = 86_400  # seconds
 
 
 class UnknownChoice(MasterKeyUnusable, ValueError):
@@ -58,6 +65,19 @@ class ListField(models.JSONField):
 
     def _unknown(self, found: Any) -> Any:
         return 0 if self.of is int else json.dumps(found)
+
+
+class SecondsField(_Float):
+    """How long processes go by what they know of keys: below a day, and a day where it is not."""
+
+    def deconstruct(self) -> Any:
+        name, _, args, kwargs = super().deconstruct()
+        return name, "django.db.models.FloatField", args, kwargs  # the column is the same
+
+    def from_db_value(self, value: Any, *_: Any) -> Any:
+        """Return the seconds; what is not a number as it is, as SQLite may have it."""
+        is_other = isinstance(value, float) and not 0 <= value < A_DAY
+        return float(A_DAY) if is_other else value
 
 
 class KeyState(StoredChoices):

@@ -15,7 +15,7 @@ from envelope_fields.conf import WRAPPING_KEY_ID_LENGTH
 from envelope_fields.conf.backends import ROOT_KEY_NAME_LENGTH
 from envelope_fields.databases import database_of
 from envelope_fields.exceptions import MasterKeyNotFound
-from envelope_fields.models.choices import KeyManager, KeyState, KeyUsage
+from envelope_fields.models.choices import KeyManager, KeyState, KeyUsage, SecondsField
 from envelope_fields.models.key_changes import KeyRowQuerySet, keep, protect
 
 PRINCIPAL_TYPE_LENGTH = 100
@@ -275,9 +275,9 @@ class KeyCacheBound(models.Model):
     """
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=1)
-    seconds = models.FloatField(_("seconds"))
+    seconds = SecondsField(_("seconds"))
     lowered_at = models.DateTimeField(_("lowered at"), null=True)
-    seconds_before = models.FloatField(_("seconds before that"), default=0)
+    seconds_before = SecondsField(_("seconds before that"), default=0)
 
     class Meta:
         verbose_name = _("bound of key caches")

@@ -3,6 +3,7 @@
 import pytest
 from django.db import transaction
 
+from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.keyring.conversions import conversion_phase, is_finished
 from envelope_fields.models import ColumnConversion, ColumnPhase, ConversionKind
 
@@ -24,6 +25,15 @@ def test_a_legacy_format_in_the_same_column_has_no_phase_of_this_kind():
     ColumnConversion.objects.create(**names, phase="finished", finished_at="2026-11-28T00:00Z")
     assert phase() is ColumnPhase.CLEAR
     assert is_finished("clinic.Visit", "report")
+
+
+@pytest.mark.parametrize("finished_at", [None, "2026-11-28T00:00Z"])
+def test_another_kind_is_not_known(finished_at):
+    """Or the column would be read and written in clear."""
+    names = {**NAMES, "kind": "colvmn", "phase": ColumnPhase.ONLY}
+    ColumnConversion.objects.create(**names, finished_at=finished_at)
+    with pytest.raises(MasterKeyUnusable, match="restore the row"):
+        phase()
 
 
 @pytest.mark.parametrize("name", ColumnPhase.values)

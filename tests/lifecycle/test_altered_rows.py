@@ -1,23 +1,32 @@
 """Rows of ours with other JSON than this version writes: by a later version, or by hand."""
 
 import json
+from datetime import timedelta
 from io import StringIO
 
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from django.utils.timezone import now
 
 from envelope_fields import grants, keyring, rotation
 from envelope_fields.census import NotCounted
 from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound, MasterKeyUnusable
+from envelope_fields.jobs import ranges
 from envelope_fields.jobs.runs import limit
 from envelope_fields.jobs.throttle import Limits
 from envelope_fields.keyring.index_rows import as_kept, kept_sources
 from envelope_fields.lifecycle import create_master_key, rotate_master_key, shred
+from envelope_fields.lifecycle.other_processes import (
+    key_cache_bound,
+    known_everywhere,
+    lower_key_cache_bound,
+)
 from envelope_fields.lifecycle.witnesses import Confirmed, Witnesses
 from envelope_fields.models import (
     AuditEvent,
     BlindIndex,
+    KeyCacheBound,
     KeyGrant,
     MasterKey,
     RotationKind,
@@ -154,6 +163,23 @@ class TestRuns:
         assert Limits.kept(RotationRun.objects.get().limits) == Limits(max_rate=5)
         limit(run, Limits(max_rate=6))
         assert RotationRun.objects.get().limits == Limits(max_rate=6).as_json()
+
+
+@pytest.mark.parametrize(
+    "text", ["x", "5", "{}", '[{"uuid": 1}]', '[{"a": "b"}]', "[{}]", '{"a": 1}']
+)
+def test_where_a_range_ends(text):
+    with pytest.raises(EnvelopeError, match="Cancel the run"):
+        ranges.key_from_text(text)
+
+
+@pytest.mark.parametrize("seconds", [1e300, -5.0, 86_400.0])
+def test_for_how_long_processes_go_by_what_they_know(seconds):
+    KeyCacheBound.objects.update_or_create(pk=1, defaults={"seconds": 60})
+    KeyCacheBound.objects.update(seconds=seconds, seconds_before=seconds, lowered_at=now())
+    assert timedelta(hours=23) < known_everywhere(now()) - now() < timedelta(hours=25)
+    assert lower_key_cache_bound(60) == 60
+    assert key_cache_bound() == 60
 
 
 SOURCE = {"labels": ["a.b.c"], "path": "", "type": ""}
