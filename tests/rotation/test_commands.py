@@ -177,6 +177,19 @@ class TestRewrap:
         printed("rewrap", run=str(run.pk))
         printed("rewrap", key="default", **asked)
 
+    def test_one_that_another_process_began_in_between_is_gone_on_with(self, notes, monkeypatch):
+        """As where cron starts two at once."""
+        run = rotation.start("default")
+        monkeypatch.setattr(rotation, "active_run", lambda key: None)
+        assert f"Run {run.pk}: completed" in printed("rewrap")
+        create_master_key("lab")
+        LabNote.objects.create(text="x")
+        rotate_master_key("lab")
+        rotate_master_key("default")
+        other = rotation.start("default")
+        with pytest.raises(CommandError, match=f"not over: {other.pk}"):
+            printed("rewrap")
+
     def test_the_same_fields_in_other_letters_are_the_same(self, notes):
         rotation.start("default", fields=["tests.Note.text"])
         printed("rewrap", key="default", field=["tests.note.TEXT"])

@@ -93,7 +93,18 @@ class Command(RunsCommand):
             usable = free  # to start it says what is wrong
         self._unusable = [key for key in free if key not in usable]
         if usable:
-            yield rotation.start(usable, limits=Limits(**self.limits), **self._asked_for())
+            yield self._started(usable)
+
+    def _started(self, keys: list[MasterKey]) -> RotationRun:
+        try:
+            return rotation.start(keys, limits=Limits(**self.limits), **self._asked_for())
+        except rotation.RotationUnderWay as error:  # such as cron's, which began just now
+            found = error.run
+            if found is None or not runs.is_same_request(found, **self._asked_for()):
+                raise
+            if not set(keys) <= set(keys_of(found)):
+                raise
+            return self.limited(found)
 
     def _keys(self) -> list[MasterKey]:
         asked = self._options
