@@ -13,7 +13,7 @@ import sys
 from asyncio import get_running_loop
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -31,6 +31,13 @@ VENDORS: dict[str, type[Database]] = {
     "postgresql": PostgreSQL,
     "mysql": MySQL,
     "sqlite": SQLite,
+}
+
+# What another server, or this one after a crash, answers otherwise; every role may ask.
+_WHICH_SERVER = {
+    "postgresql": "SELECT oid, inet_server_addr()::text, pg_postmaster_start_time() "
+    "FROM pg_catalog.pg_database WHERE datname = current_database()",
+    "mysql": "SELECT @@hostname, @@port, @@server_id",
 }
 
 IN_A_QUERY = 500  # that many parameters every database takes, and more help none
@@ -76,6 +83,22 @@ def is_test_run() -> bool:
 def database_of(connection: BaseDatabaseWrapper) -> Database:
     """Return the database behind a connection."""
     return VENDORS.get(connection.vendor, Database)(connection)
+
+
+def server_behind(connection: BaseDatabaseWrapper) -> tuple[Any, ...] | None:
+    """Return what tells the server behind an open connection from another; None where none is.
+
+    It is asked over the driver: to those who look at a connection's queries, it is none.
+
+    Raises:
+        DatabaseError: it does not say.
+    """
+    query = _WHICH_SERVER.get(connection.vendor)
+    if query is None or not connection.autocommit:
+        return None
+    with connection.wrap_database_errors, connection.connection.cursor() as cursor:
+        cursor.execute(query)
+        return tuple(cursor.fetchone())
 
 
 def now() -> datetime:

@@ -245,6 +245,8 @@ class EncryptedFieldMixin(
         if is_moving and not self.phase(connection.alias).writes_new and self.converted is not None:
             return as_null(self, value, connection)
         if type(value) is Unencrypted:
+            if connection.connection is None:  # the server may be another one, and lack the key
+                connection.ensure_connection()
             return (self._written if self.makes_null else self.writer)(value, connection.alias)
         if value is None:
             return with_columns_beside(self, None)
@@ -262,9 +264,8 @@ class EncryptedFieldMixin(
         return with_columns_beside(self, self._written(prepared, connection.alias))
 
     def _written(self, prepared: Unencrypted, using: str) -> bytes | None:
-        if self.makes_null and self.is_null(prepared.value):
-            return None
-        return self.writer(prepared, using)
+        is_null = self.makes_null and self.is_null(prepared.value)
+        return None if is_null else self.writer(prepared, using)
 
     def get_db_prep_value(
         self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False
@@ -285,9 +286,8 @@ class EncryptedFieldMixin(
         if self.is_bound:
             refuse_parts(compiler)
         query = compiler.query
-        if self.indexes and query.__class__ is not InsertQuery:
-            for index in self.indexes:
-                index.complete(query)
+        for index in () if query.__class__ is InsertQuery else self.indexes:
+            index.complete(query)
         if self.converts is not None and self.converted is not None and not is_insert(query):
             complete(self.converted, query)
 

@@ -7,17 +7,19 @@ thread and no later transaction goes by it.
 """
 
 from collections.abc import Callable
+from math import inf
 from threading import RLock, local
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
-from django.db import connections
+from django.db import DatabaseError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 
 from envelope_fields import forks
 from envelope_fields.conf import SETTING, configuration
-from envelope_fields.databases import database_of, may_wait
+from envelope_fields.databases import database_of, may_wait, server_behind
 from envelope_fields.databases.transactions import autocommits
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.keyring import materials
@@ -222,6 +224,31 @@ key_changes.on_change(forget)
 key_changes.on_users_change(_users_changed)
 materials.on_drop(_dropped)
 setting_changed.connect(_settings_changed, dispatch_uid="envelope_fields.keyring")
+
+
+ASKED_SECONDS = 1.0  # no server takes over faster, and some programs connect for each request
+_server: tuple[Any, ...] | None = None  # that keys were read from
+_asked_at = -inf
+
+
+def _connected(*, connection: BaseDatabaseWrapper, **_: Any) -> None:
+    """Drop what another server said of keys: one that takes over may lack what was committed last.
+
+    What is written under a key version that the database does not have is lost.
+    """
+    global _server, _asked_at
+    try:
+        if connection.alias != configuration().database or uptime() < _asked_at + ASKED_SECONDS:
+            return
+        server = server_behind(connection)
+    except (ImproperlyConfigured, DatabaseError):  # the next one may say
+        return
+    before, _server, _asked_at = _server, server, uptime()
+    if before not in (None, server):
+        forget()
+
+
+connection_created.connect(_connected, dispatch_uid="envelope_fields.keyring")
 
 
 def _after_fork() -> None:

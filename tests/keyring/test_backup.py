@@ -9,11 +9,15 @@ import uuid
 from contextlib import contextmanager
 
 import pytest
-from django.db import connection
+from django.db import DatabaseError, connection
 
 from envelope_fields import audit, lifecycle
+from envelope_fields.databases import server_behind
+from envelope_fields.keyring import cache
+from envelope_fields.models import MasterKeyVersion
 from tests.models import Note
 from tests.other_process import OtherProcess
+from tests.stored import stored, version_of
 
 TOOLS = {"sqlite": [], "postgresql": ["pg_dump", "psql"], "mysql": ["mariadb-dump", "mariadb"]}
 pytestmark = [
@@ -96,3 +100,57 @@ def test_with_and_without_the_root_key(empty):
 
     with process_on(empty) as restored:  # nothing was lost by that
         assert restored(READ) == ["first version", "second version"]
+
+
+class TestAnotherServer:
+    """One that takes over, and lacks the transaction in which a key was rotated."""
+
+    @pytest.fixture
+    def take_over(self, monkeypatch):
+        """Return a function that lets another server answer, as it was before the rotation."""
+        monkeypatch.setattr(cache, "ASKED_SECONDS", 0)
+        monkeypatch.setattr(cache, "_server", None)
+        monkeypatch.setattr(cache, "server_behind", lambda connection: answering[-1])
+        answering = [("first",)]
+        connection.close()
+        Note.objects.create(text="connects")
+
+        def take_over(version):
+            rows = MasterKeyVersion.objects.filter(pk=version.pk)
+            rows._raw_delete(rows.db)
+            answering.append(("second",))
+            connection.close()
+
+        return take_over
+
+    def test_nothing_is_written_under_a_version_that_it_lacks(self, take_over):
+        version = lifecycle.rotate_master_key("default")
+        before = Note.objects.create(text="before")
+        assert version_of(stored(before, "text")) == bytes(version.version_id)
+        take_over(version)
+        after = Note.objects.create(text="after")
+        assert version_of(stored(after, "text")) != bytes(version.version_id)
+        assert Note.objects.get(pk=after.pk).text == "after"
+
+    def test_the_same_one_is_known(self, take_over, django_assert_num_queries):
+        Note.objects.create(text="knows the key")
+        connection.close()
+        connection.connect()
+        with django_assert_num_queries(1):
+            Note.objects.create(text="by what is known")
+
+    def test_a_server_that_does_not_say_is_connected_to(self, take_over, monkeypatch):
+        def fails(connection):
+            raise DatabaseError("no")
+
+        monkeypatch.setattr(cache, "server_behind", fails)
+        connection.close()
+        assert Note.objects.create(text="all the same").pk
+
+    def test_each_connection_says_the_same(self):
+        connection.ensure_connection()
+        first = server_behind(connection)
+        connection.close()
+        connection.connect()
+        assert server_behind(connection) == first
+        assert (first is None) == (connection.vendor == "sqlite")
