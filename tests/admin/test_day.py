@@ -154,9 +154,31 @@ def test_what_is_drawn_can_be_read(browser, live_server, tenant, scheme):
 def test_on_a_narrow_screen_tables_scroll_and_the_page_does_not(page, tenant):
     officer("olga", key=tenant)
     log_in(page, "olga")
-    page.set_viewport_size({"width": 400, "height": 900})
+    page.set_viewport_size({"width": 380, "height": 900})
     page.goto(reverse("admin:envelope_fields_masterkey_change", args=[tenant.pk]))
-    assert page.evaluate("document.documentElement.scrollWidth") <= 400
+    assert page.evaluate("document.documentElement.scrollWidth") <= 380
+    act(page, "shred")
+    page.wait_for_selector(".envelope-confirm td")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 380
+
+
+def test_the_longest_alias_pushes_nothing_out_of_the_page(page, as_the_application):
+    longest = create_master_key("a" * 200)
+    officer("olga", key=longest)
+    log_in(page, "olga")
+    own_page = reverse("admin:envelope_fields_masterkey_change", args=[longest.pk])
+    shred = reverse("admin:envelope_fields_masterkey_operation", args=[longest.pk, "shred"])
+    width = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+    for address in (own_page, shred):
+        page.goto(address)
+        assert page.evaluate(width) <= 0, address
+    page.goto(LIST)
+    shown = """() => {
+        const [state, list] = ['#result_list .field-state', '#changelist .results'].map(
+            each => document.querySelector(each).getBoundingClientRect())
+        return state.right <= list.right
+    }"""
+    assert page.evaluate(shown)
 
 
 def test_a_skin_that_begins_with_nothing(page, tenant):
