@@ -13,6 +13,11 @@ from envelope_fields.fields import defaults
 
 _Error = TypeVar("_Error", bound=EnvelopeError)
 
+_IN_CLEAR = (
+    "It was stored in clear, by SQL or before the field was encrypted, or is damaged: write the "
+    "value again through the model"
+)
+
 _logger = logging.getLogger("envelope_fields.fields.sealed")
 
 
@@ -58,7 +63,7 @@ def unread(field: Any, value: Any, error: Exception) -> Exception:
     try:
         version_id = format.parse(value).version_id.hex()
     except EnvelopeError as malformed:
-        return named(field, malformed)
+        return named(field, malformed.saying(f"{malformed}. {_IN_CLEAR}"))
     if type(error) in (envelope.UnwrapFailed, DecryptionFailed):
         is_unwrapped = type(error) is DecryptionFailed
         renamed = " If the field was renamed, name its earlier label in previous_contexts=."

@@ -101,7 +101,10 @@ def _way_out(row: Row) -> str:
         if isinstance(row, models.MasterKeyVersion)
         else "Move them to another key, or delete them"
     )
-    return f"{move}; to destroy them together with the key, use envelope_fields.lifecycle.shred()."
+    return (
+        f"{move}; to destroy them together with the key, shred it (`python manage.py "
+        "shred_master_key`)."
+    )
 
 
 @dataclass(frozen=True, slots=True)

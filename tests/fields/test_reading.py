@@ -298,6 +298,7 @@ def test_a_bit_flipped_at_every_position_is_noticed(note):
     ("change", "error", "message"),
     [
         (lambda e: flipped(e, 0), MalformedEnvelope, "not an envelope"),
+        (lambda e: b"plain text", MalformedEnvelope, "stored in clear, .*write the value again"),
         (lambda e: flipped(e, 4), MasterKeyNotFound, "No master key version"),
         (lambda e: flipped(e, 10), DecryptionFailed, "data key"),
         (lambda e: flipped(e, 25), DecryptionFailed, "data key"),
