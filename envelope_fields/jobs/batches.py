@@ -19,7 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from envelope_fields.census.columns import Column
+from envelope_fields.census.columns import CensusFailed, Column
 from envelope_fields.conf import configuration
 from envelope_fields.databases import database
 from envelope_fields.databases.errors import Transient, is_about_rows, passes, transient
@@ -221,8 +221,8 @@ def retry(
     for number in range(tries):
         try:
             return attempt()
-        except (Error, MasterKeyUnusable) as error:
-            # Keys that could not be read are said to be unusable; their database has the reason.
+        except (Error, MasterKeyUnusable, CensusFailed) as error:
+            # What says that keys or columns could not be read; their database has the reason.
             cause = error if isinstance(error, Error) else error.__cause__
             if number == tries - 1 or not isinstance(cause, Error):
                 raise

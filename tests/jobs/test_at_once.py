@@ -6,7 +6,7 @@ import time
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
 
 from envelope_fields import grants, keyring, lifecycle, rotation
 from envelope_fields.conf import configuration
@@ -363,3 +363,21 @@ def test_acts_wait_for_who_writes():
         return [str(each(run).state) for each in (rotation.pause, rotation.resume)]
 
     assert at_once(write, act)[1] == ["paused", "running"]
+
+
+def test_a_connection_that_is_lost_where_columns_are_looked_up(monkeypatch):
+    from envelope_fields.census import columns
+
+    notes(5)
+    rotate_master_key("default")
+    located, lost = columns.located, [OperationalError(2006, "Server has gone away")]
+
+    def looks(*args):
+        if lost:
+            raise lost.pop()
+        return located(*args)
+
+    run = rotation.start("default")
+    monkeypatch.setattr(columns, "located", looks)
+    assert rotation.run(run).state == RotationState.COMPLETED
+    assert lost == []
