@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 from django.db import DatabaseError
-from django.db.models import Q
+from django.db.models import ExpressionWrapper, F, JSONField, Q
 from django.db.transaction import TransactionManagementError
 
 from envelope_fields import databases
@@ -156,7 +156,7 @@ def grants(
     rows = KeyGrant.objects.using(using).filter(naming(names)).order_by()
     if len(key_ids) <= databases.IN_A_QUERY:  # of more, all that name a user are read
         rows = rows.filter(master_key_id__in=key_ids)
-    columns = rows.values_list(*NAME, "master_key_id", "actions", "context", "expires_at")
+    columns = rows.values_list(*NAME, "master_key_id", _ACTIONS, "context", "expires_at")
     found: dict[UUID | None, list[Grant]] = {key_id: [] for key_id in key_ids}
     with explained("The grants on a master key", using):
         for *name, key_id, actions, context, expires_at in columns:
@@ -166,6 +166,7 @@ def grants(
 
 
 NAME = ("principal_type", "principal_id")
+_ACTIONS = ExpressionWrapper(F("actions"), JSONField())  # as they are: `listed` takes what it knows
 
 
 def names_of(principal: Principal, groups: tuple[str, ...]) -> set[tuple[str, ...]]:
