@@ -70,6 +70,7 @@ def current_table(at_half_life: bool = False) -> Table:
     table = known.table
     if uptime() >= (table.half_life if at_half_life else table.deadline):
         table = table_now()
+        table.expect(known.table)
         _replace_by(table)
         for listener in _refresh_listeners:
             listener()

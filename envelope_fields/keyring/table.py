@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.hmac import HMAC
 
 from envelope_fields.conf import configuration
 from envelope_fields.crypto.envelope import WrappingKey
+from envelope_fields.databases import IN_A_QUERY
 from envelope_fields.keyring import materials, rows
 from envelope_fields.keyring.age import cache_seconds, uptime
 from envelope_fields.keyring.index_rows import IndexRow
@@ -48,8 +49,9 @@ class Table:
     """
 
     __slots__ = (
-        "absorbed", "conversions", "current", "deadline", "half_life", "handles", "indexes",
-        "is_of_transaction", "pinned", "policy_data", "unwrapping", "versions", "wrapping",
+        "_ahead", "_expected", "absorbed", "conversions", "current", "deadline", "half_life",
+        "handles", "indexes", "is_of_transaction", "pinned", "policy_data", "unwrapping",
+        "versions", "wrapping",
     )  # fmt: skip
 
     def __init__(self, seconds: float, since: float | None = None) -> None:
@@ -68,13 +70,31 @@ class Table:
         self.conversions: Any = None  # how far they are, once that was asked
         # The versions of search keys that indexes are pinned to.
         self.pinned: dict[tuple[str, str | UUID], rows.KeyRow] = {}
+        # Versions that are read together with the first of them, and what was read of them.
+        self._expected: frozenset[bytes] = frozenset()
+        self._ahead: dict[bytes, rows.KeyRow] = {}
+
+    def expect(self, before: "Table") -> None:
+        """Have the versions that another table was asked for last read in one query.
+
+        Lists have values of many tenants, and are read again and again.
+        """
+        self._expected = frozenset(tuple(before.versions)[-IN_A_QUERY:])
 
     def version(self, version_id: bytes) -> rows.KeyRow:
         """Return the version that an envelope names; errors as `rows` raises them."""
         row = self.versions.get(version_id)
         if row is None:
-            row = self.versions[version_id] = rows.with_version_id(version_id)
+            row = self._read_ahead(version_id) or rows.with_version_id(version_id)
+            self.versions[version_id] = row
         return row
+
+    def _read_ahead(self, version_id: bytes) -> rows.KeyRow | None:
+        if version_id in self._expected:
+            expected, self._expected = self._expected, frozenset()
+            found = rows.with_version_ids(expected)
+            self._ahead.update({row.state.version_id: row for row in found})
+        return self._ahead.pop(version_id, None)
 
     def current_version(self, key: str | UUID) -> rows.KeyRow:
         """Return the version to write under; errors as `rows` raises them."""
@@ -119,6 +139,8 @@ class Table:
 
     def forget_version(self, version_id: bytes) -> None:
         """Drop what is known of a version, and what was derived from its material."""
+        self._expected -= {version_id}
+        self._ahead.pop(version_id, None)
         self.versions.pop(version_id, None)
         known: list[dict[Any, rows.KeyRow]] = [self.current, self.pinned]
         for kept in known:

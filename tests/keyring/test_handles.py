@@ -27,10 +27,12 @@ from envelope_fields.fields.masks import shown
 from envelope_fields.grants import grant
 from envelope_fields.keyring import cache
 from envelope_fields.lifecycle import create_master_key, disable
+from envelope_fields.models import KeyState, MasterKey
 from envelope_fields.policy import APPLICATION, acting_as
 from envelope_fields.policy.principals import bound, principal_of
 from envelope_fields.policy.requests import handled
 from tests.keyring import harvest_uses
+from tests.keyring.clock import Clock
 from tests.models import LabNote, Note
 from tests.stored import store
 
@@ -244,9 +246,36 @@ class TestElsewhere:
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.django_db(transaction=True)
+def test_versions_that_were_known_are_read_anew_in_one_query(monkeypatch):
+    keys = [create_master_key(f"tenant-{number}") for number in range(5)]
+    version_ids = [bytes(key.current_version.version_id) for key in keys]
+    clock = Clock(monkeypatch)
+
+    def look():
+        with CaptureQueriesContext(connection) as queries:
+            states = [keyring.version_of(each).key_state for each in version_ids]
+        return states, len(queries)
+
+    look()
+    MasterKey.objects.filter(pk=keys[3].pk).update(state=KeyState.DISABLED)  # it begins anew
+    look()
+    clock.move(61)
+    states, few = look()
+    assert states == ["enabled"] * 3 + ["disabled", "enabled"]
+    assert few == 2  # for how long they may be known, and all of them
+    clock.move(61)
+    keyring.version_of(version_ids[0])
+    clock.move(61)
+    keyring.version_of(version_ids[0])
+    assert set(cache.known.table.versions) == {version_ids[0]}
+    assert look()[1] == len(keys) - 1  # what was not needed any more was not read any more
+
+
 def test_loading_asks_nothing_where_nothing_is_kept(note, settings):
     Note.objects.create(text="second")
     settings.ENVELOPE_FIELDS = {**settings.ENVELOPE_FIELDS, "KEY_CACHE_SECONDS": 0}
+    list(Note.objects.all())  # SQLite is asked once how its transactions see others
     with CaptureQueriesContext(connection) as queries:
         found = list(Note.objects.order_by("pk"))
     assert len(queries) == 1
