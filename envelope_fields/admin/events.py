@@ -1,6 +1,7 @@
 """The audit trail, to be read: no user adds, changes or deletes here, superusers neither."""
 
 import json
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -52,12 +53,19 @@ class ActionFilter(admin.SimpleListFilter):
     parameter_name = "action"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        actions = AuditEvent.objects.using(configuration().database).order_by("action")
-        found = actions.values_list("action", flat=True).distinct()
-        return [(action, in_words(action)) for action in found]
+        return [(action, in_words(action)) for action in _actions()]
 
     def queryset(self, request: HttpRequest, events: QuerySet[Any]) -> QuerySet[Any]:
         return events.filter(action=self.value()) if self.value() else events
+
+
+def _actions() -> Iterator[str]:
+    """Yield each action once: with an index, a query of each takes less than one of all events."""
+    events = AuditEvent.objects.using(configuration().database).order_by("action")
+    action = events.values_list("action", flat=True).first()
+    while action is not None:
+        yield action
+        action = events.filter(action__gt=action).values_list("action", flat=True).first()
 
 
 class AuditEventAdmin(ReadOnlyAdmin):
@@ -66,6 +74,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
     list_display = ("number", "occurred_at", "action", "outcome", "actor", "key_alias", "version")
     list_filter = ("outcome", ActionFilter, KeyFilter, "occurred_at")
     search_fields = ("actor_name", "actor_id", "key_alias", "request_id", "address")
+    show_full_result_count = False  # beside that of what is shown: it reads the whole trail
     search_help_text = _("Actor, key, request id or address")
     fields: ClassVar = (
         ("number", "occurred_at"), ("action", "outcome"), "actor", ("key_alias", "key_id"),

@@ -78,6 +78,21 @@ def test_queries_do_not_grow_with_the_events(client, key):
     assert many <= few
 
 
+def test_the_page_of_one_key_does_not_read_the_events_of_all(client, key):
+    with CaptureQueriesContext(connection) as queries:
+        page = client.get(LIST, {"key": "tenant"})
+    events = [each["sql"] for each in queries if AuditEvent._meta.db_table in each["sql"]]
+    assert not [sql for sql in events if "DISTINCT" in sql]
+    assert not [sql for sql in events if "COUNT" in sql and str(key.pk.hex) not in undashed(sql)]
+    [offered] = [each for each in page.context["cl"].filter_specs if each.title == "action"]
+    actions = AuditEvent.objects.values_list("action", flat=True)
+    assert [name for name, _ in offered.lookup_choices] == sorted(set(actions))
+
+
+def undashed(sql):
+    return sql.replace("-", "")
+
+
 def copy_events(wanted):
     """Double the trail until it has so many events; their MACs are copies, and nobody looks."""
     names = [field.column for field in AuditEvent._meta.concrete_fields]
