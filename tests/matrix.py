@@ -149,7 +149,11 @@ class Session:
         Returns:
             pytest's exit status, and the tests that failed at first and passed `again`.
         """
-        status, failed = self._pytest(self.database, [*DEFAULT_ARGUMENTS, *arguments])
+        picked = ["-m", self.marks, *(f"--ignore-glob={TESTS / each}" for each in self.ignored)]
+        only_these = ["--cache-clear"] if again else []  # or others would run again, too
+        status, failed = self._pytest(
+            self.database, [*DEFAULT_ARGUMENTS, *picked, *only_these, *arguments]
+        )
         if not (again and status == FAILED and 0 < len(failed) <= MOST_AGAIN):
             return status, []
         alone = ["--last-failed", "--last-failed-no-failures", "none", "-n", "0"]
@@ -161,11 +165,7 @@ class Session:
         print(f"{title} ...", flush=True)
         began = time.monotonic()
         result = subprocess.run(
-            [
-                *(sys.executable, "-m", "pytest", "-m", self.marks),
-                *(f"--ignore-glob={TESTS / pattern}" for pattern in self.ignored),
-                *arguments,
-            ],
+            [sys.executable, "-m", "pytest", *arguments],
             env=self._environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
