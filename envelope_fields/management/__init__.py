@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
@@ -51,9 +51,14 @@ class EnvelopeCommand(BaseCommand):
         self.json = options.pop("json")
         _refuse_unusable(options)
         terminal.take_any_output(self)
-        with reported():
-            self.perform(**options)
-            self.stdout.flush()
+        try:
+            with reported():
+                self.perform(**options)
+        except CommandError:
+            with suppress(CommandError):  # a file of both has what was found before what is wrong
+                self.stdout.flush()
+            raise
+        self.stdout.flush()
 
     def perform(self, *args: Any, **options: Any) -> None:
         """Do what the command is for, as the application; errors end it without a traceback."""

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import uuid
 from contextlib import contextmanager
+from math import inf
 
 import pytest
 from django.db import DatabaseError, connection
@@ -109,6 +110,7 @@ class TestAnotherServer:
     def take_over(self, monkeypatch):
         """Return a function that lets another server answer, as it was before the rotation."""
         monkeypatch.setattr(cache, "ASKED_SECONDS", 0)
+        monkeypatch.setattr(cache, "_asked_at", -inf)  # by the clock that another test had set
         monkeypatch.setattr(cache, "_server", None)
         monkeypatch.setattr(cache, "server_behind", lambda connection: answering[-1])
         answering = [("first",)]
