@@ -23,6 +23,7 @@ from envelope_fields import keyring
 from envelope_fields.crypto import format
 from envelope_fields.crypto.envelope import UnwrapFailed
 from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound, MasterKeyUnusable
+from envelope_fields.fields.conversion.attribute import find_emptied
 from envelope_fields.fields.errors import named
 from envelope_fields.fields.legacy.base import is_envelope as is_stored_envelope
 from envelope_fields.fields.masks import Mask, masked_in, refuse_mask
@@ -201,6 +202,7 @@ def _refreshing(original: Any) -> Any:
         using = router.db_for_write(type(self), instance=self)
         before = [sealed_in(self, each) for each in encrypted_fields(self)]
         original(self, *args, **kwargs)
+        find_emptied(self, encrypted_fields(self))
         _mark_assigned(self, using, before)
 
     return refresh_from_db

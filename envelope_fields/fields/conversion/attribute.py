@@ -3,6 +3,7 @@
 An object has one value, and it is that of the encrypted field, whichever column it was loaded from.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.core.exceptions import FieldError
@@ -10,7 +11,7 @@ from django.db.models import Model
 from django.db.models.query_utils import DeferredAttribute
 
 from envelope_fields.fields.prepared import PreparedValue
-from envelope_fields.fields.sealed import SealedValue
+from envelope_fields.fields.sealed import MISSING, SealedValue
 
 
 class _Mirrored(PreparedValue):
@@ -127,6 +128,21 @@ def loaded_null(field: Any, data: dict[str, Any]) -> EmptiedValue | None:
         return None
     data[field.converts] = MIRRORED
     return EmptiedValue(field, emptied.envelope)
+
+
+def find_emptied(instance: Model, fields: Iterable[Any]) -> None:
+    """Have an object that was refreshed know of envelopes beside NULL, as one that is loaded does.
+
+    It was given None, as of every NULL.
+    """
+    using = instance._state.db
+    for field in fields:
+        is_null = vars(instance).get(field.attname, MISSING) is None
+        if is_null and field.converts and field.column_in_clear(None, using) is not None:
+            rows = type(instance)._base_manager.using(using).filter(pk=instance.pk)
+            row = rows.only(field.attname, field.converts).first()
+            if row is not None and type(vars(row).get(field.attname)) is EmptiedValue:
+                vars(instance)[field.attname] = vars(row)[field.attname]
 
 
 def mirrored_row(plain: Any, instance: Model) -> MirroredRow:

@@ -11,6 +11,7 @@ from envelope_fields.fields.conversion import call_sites
 from envelope_fields.fields.conversion.attribute import MIRRORED, Emptied, LoadedInClear
 from envelope_fields.fields.errors import refuse
 from envelope_fields.fields.reading import converters_of
+from envelope_fields.models.keys import stored_bytes
 
 
 class Mirror(BinaryColumn):
@@ -119,7 +120,7 @@ class MirrorCol(ConvertedCol):
 
 
 def _mirrored(value: Any, expression: Any, connection: Any) -> Any:
-    return MIRRORED if value is None else Emptied(bytes(value))
+    return MIRRORED if value is None else Emptied(stored_bytes(value))
 
 
 def _not_read(value: Any, expression: Any, connection: Any) -> Any:

@@ -59,6 +59,32 @@ def test_nor_does_an_object_whose_value_was_loaded_later(emptied, load):
         assert report_of(emptied) == "report"
 
 
+@pytest.mark.parametrize("load", ["report", "both", "all"])
+def test_nor_does_one_that_was_refreshed(emptied, load):
+    row = Visit.objects.get(pk=emptied.pk)
+    if load == "all":
+        row.report = "assigned, and not saved"
+        row.refresh_from_db()
+    else:
+        names = ("report",) if load == "report" else ("report", "report_clear")
+        row = Visit.objects.defer(*names).get(pk=emptied.pk)
+    assert row.report is row.report_clear is None
+    row.save()
+    assert report_of(emptied) == "report"
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="other columns hold bytes alone")
+def test_what_is_not_bytes_is_loaded_and_stays(emptied):
+    table = connection.ops.quote_name(Visit._meta.db_table)
+    column = Visit._meta.get_field("report").column
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {table} SET {column} = 'text' WHERE id = %s", [emptied.pk])
+    row = Visit.objects.get(pk=emptied.pk)
+    assert row.report is None
+    row.save()
+    assert stored(row, "report") == "text"
+
+
 def test_what_is_assigned_is_written(emptied):
     emptied.report = "another"
     emptied.save()
