@@ -106,9 +106,13 @@ def _wagtail_text(model: type[Model]) -> bool:
 
 
 def _modelsearch(model: type[Model], field: str | None) -> bool:
+    try:
+        index = import_module("modelsearch.index")
+    except ModuleNotFoundError:  # an older Wagtail has its own
+        index = import_module("wagtail.search.index")
     return any(
         (each, name) == (model, field)
-        for indexed in import_module("modelsearch.index").get_indexed_models()
+        for indexed in index.get_indexed_models()
         for each, name in _indexed(indexed, indexed.get_search_fields())
     )
 
@@ -250,7 +254,7 @@ def _encrypted(model: type[Model]) -> list[str]:
     return [field.name for field in encrypted_fields([model])]
 
 
-def _installed() -> Iterator[Package]:
-    for app, package in _PACKAGES.items():
-        if apps.is_installed(app):
-            yield package
+def _installed() -> list[Package]:
+    """Return the packages that are installed, each once: some consist of several apps."""
+    found = (package for app, package in _PACKAGES.items() if apps.is_installed(app))
+    return list(dict.fromkeys(found))

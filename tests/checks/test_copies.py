@@ -1,5 +1,8 @@
 """What is said of a package that keeps copies; tests of other packages ask those that do."""
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 from django.core.checks import Tags, run_checks
 
@@ -47,3 +50,22 @@ def test_values(kept):
     assert (message.id, message.obj, message.hint) == ("envelope_fields.W072", Note, "No.")
     assert message.msg == "django-copies keeps values of text in clear, in its table."
     assert message in run_checks(tags=[Tags.models], databases=[])
+
+
+def test_a_package_of_several_apps_is_named_once(kept, monkeypatch):
+    kept |= {(Note, "text")}
+    both = dict.fromkeys(("tests", "envelope_fields"), copies._PACKAGES["tests"])
+    monkeypatch.setattr(copies, "_PACKAGES", both)
+    assert len(copies.check_copies_of_values()) == 1
+
+
+def test_the_search_of_an_older_wagtail(monkeypatch):
+    """Before there was django-modelsearch, it was a part of Wagtail."""
+    declared = [SimpleNamespace(field_name="text")]
+    monkeypatch.setattr(Note, "get_search_fields", lambda: declared, raising=False)
+    monkeypatch.setitem(sys.modules, "modelsearch", None)
+    index = SimpleNamespace(get_indexed_models=lambda: [Note])
+    monkeypatch.setitem(sys.modules, "wagtail.search.index", index)
+    monkeypatch.setattr(copies, "_PACKAGES", {"tests": copies._PACKAGES["wagtail.search"]})
+    (message,) = copies.check_copies_of_values()
+    assert "keeps values of text in clear" in message.msg
