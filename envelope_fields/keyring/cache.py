@@ -13,7 +13,7 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
-from django.db import DatabaseError, connections
+from django.db import Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
@@ -242,7 +242,7 @@ def _connected(*, connection: BaseDatabaseWrapper, **_: Any) -> None:
         if connection.alias != configuration().database or uptime() < _asked_at + ASKED_SECONDS:
             return
         server = server_behind(connection)
-    except (ImproperlyConfigured, DatabaseError):  # the next one may say
+    except (ImproperlyConfigured, Error):  # the next one may say
         return
     before, _server, _asked_at = _server, server, uptime()
     if before not in (None, server):

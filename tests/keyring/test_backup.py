@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from math import inf
 
 import pytest
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, InterfaceError, connection
 
 from envelope_fields import audit, lifecycle
 from envelope_fields.databases import server_behind
@@ -141,9 +141,10 @@ class TestAnotherServer:
         with django_assert_num_queries(1):
             Note.objects.create(text="by what is known")
 
-    def test_a_server_that_does_not_say_is_connected_to(self, take_over, monkeypatch):
+    @pytest.mark.parametrize("error", [DatabaseError, InterfaceError])
+    def test_a_server_that_does_not_say_is_connected_to(self, take_over, monkeypatch, error):
         def fails(connection):
-            raise DatabaseError("no")
+            raise error("no")
 
         monkeypatch.setattr(cache, "server_behind", fails)
         connection.close()
