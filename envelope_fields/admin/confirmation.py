@@ -272,7 +272,9 @@ def _confirm(page: ConfirmationPage, admin: requests.OwnPages, original: Any) ->
             with requests.if_unchanged(page.request, page.row, page.etag):
                 done = page.perform()
         except ValidationError as error:
-            page.form.add_error(None, error)
+            for name, problems in getattr(error, "error_dict", {"": error}).items():
+                # What is about no input of this form is about all of it.
+                page.form.add_error(name if name in page.form.fields else None, problems)
         else:
             messages.success(page.request, done)
             return redirect(page.back)

@@ -158,11 +158,14 @@ class MasterKeyAdmin(KeyPages, KeyList):
         form_url: str = "",
         extra_context: Any = None,
     ) -> Any:
+        request.current_app = self.admin_site.name
+        # A page that cannot be shown would lead to itself.
+        listed = requests.page_url(request, "masterkey_changelist")
         # Without the transaction that Django puts around it: keys that have a database of their
         # own change in transactions of their own (law 3).
         return requests.errors_as_messages(
             request,
-            request.path,
+            request.path if request.method == "POST" else listed,
             lambda: self._changeform_view(request, object_id, form_url, extra_context),
         )
 

@@ -190,7 +190,7 @@ class ShredForm(TypedNameForm):
                 certificates.FieldCount(str(database), str(model), str(field), int(values))
                 for database, model, field, values in self.cleaned_data["counted"]
             )
-        except (TypeError, ValueError):
+        except (OverflowError, TypeError, ValueError):
             raise forms.ValidationError(_("Reload this page.")) from None
 
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 from envelope_fields.lifecycle import create_master_key, disable, rotate_master_key
 from envelope_fields.models import AuditEvent, KeyGrant, MasterKey, MasterKeyVersion
 from envelope_fields.policy import Action
-from tests.admin import officer, page_of
+from tests.admin import officer, page_of, said
 from tests.models import Note, TenantNote
 from tests.sizes import size
 
@@ -130,6 +130,15 @@ class TestPage:
         with CaptureQueriesContext(connection) as many:
             client.get(page_of(key))
         assert len(many) <= len(few)
+
+    def test_one_whose_versions_are_gone_leads_to_the_list(self, client, key):
+        key.versions.all()._raw_delete("default")
+        page = client.get(page_of(key), follow=True)
+        assert page.redirect_chain == [(LIST, 302)]
+        [message] = said(page)
+        assert "Restore them from a backup" in message
+        client.post(page_of(key), {"description": "Another"})
+        assert len(said(client.get(LIST))) == 1
 
     def test_changing_what_it_says(self, client, key):
         data = {"description": "New", "rotation_period": "365", "application_use": ""}

@@ -7,13 +7,13 @@ from types import ModuleType
 import pytest
 from django.conf import settings as project
 from django.contrib.admin import AdminSite, site as default_site
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, User
 from django.db import connection, connections
 from django.urls import path, reverse
 from django.utils import timezone
 
 from envelope_fields import kms, rotation
-from envelope_fields.admin import operations
+from envelope_fields.admin import grants, operations
 from envelope_fields.admin.events import AuditEventAdmin
 from envelope_fields.admin.keys import MasterKeyAdmin
 from envelope_fields.admin.rotations import RotationRunAdmin
@@ -310,7 +310,9 @@ class TestShredding:
         key.refresh_from_db()
         assert key.state == "disabled"
 
-    @pytest.mark.parametrize("counted", ["", "x", "1", "[1]", '[["a"]]'])
+    @pytest.mark.parametrize(
+        "counted", ["", "x", "1", "[1]", '[["a"]]', '[["a", "b", "c", 1e400]]']
+    )
     def test_numbers_that_are_none(self, client, key, counted):
         page = self.confirmed(client, key, counted=counted)
         assert page.status_code == 200
@@ -372,6 +374,14 @@ class TestGrants:
         page = client.post(self.add(key), data)
         assert page.status_code == 200
         assert page.context["form"].errors
+        assert KeyGrant.objects.count() == 1
+
+    def test_to_a_user_who_is_deleted_meanwhile(self, client, key, monkeypatch):
+        bob = officer("bob")
+        User.objects.filter(pk=bob.pk).delete()
+        monkeypatch.setattr(grants, "named_grantee", lambda kind, name: bob)
+        page = client.post(self.add(key), {"kind": "user", "name": "bob", "actions": ["decrypt"]})
+        assert page.context["form"].non_field_errors() == ["There is no user bob any more."]
         assert KeyGrant.objects.count() == 1
 
     def test_revoking(self, client, key):
