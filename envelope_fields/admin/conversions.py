@@ -61,9 +61,8 @@ class ColumnConversionAdmin(requests.ReadOnlyAdmin):
         field = self._field(request, label)
         row, may_see = ConvertedField(field), requests.may_view_runs(request)
         pages = {name: page(request, row, "") for name, page in STEPS.items()}
-        steps = buttons(
-            pages, phases.keys_of(field, keys_database()), "columnconversion_step", label
-        )
+        keys = phases.keys_of(field, keys_database())
+        steps = buttons(pages, keys, "columnconversion_step", label)
         context = {
             **self.own_context(request),
             "title": label,
@@ -266,6 +265,7 @@ class Finish(StepPage):
         ]
 
     def perform(self) -> str:
+        self.check()
         phases.finish(self.row.field, actor=self.actor)
         return _("The conversion of %(field)s is finished.") % {"field": self.row}
 

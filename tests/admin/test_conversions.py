@@ -258,7 +258,9 @@ class TestColumnInClear:
         )
         assert "too long ago" in client.get(step_url("verified")).text
 
-    @pytest.mark.parametrize("step", ["only", "verified", "back-to-clear", "fill", "convert"])
+    @pytest.mark.parametrize(
+        "step", ["only", "verified", "back-to-clear", "fill", "convert", "finish"]
+    )
     def test_nothing_to_do(self, client, step):
         for send in (client.get, client.post):
             assert "there is nothing to do here" in said(send(step_url(step), follow=True))[0]
