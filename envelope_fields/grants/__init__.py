@@ -25,7 +25,7 @@ from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied, MasterKey
 from envelope_fields.fields import EncryptedFieldMixin
 from envelope_fields.grants import grantees
 from envelope_fields.grants.grantees import Grantee, ListedGrant, grantee, list_grants
-from envelope_fields.lifecycle.context import key_transaction, locked_key
+from envelope_fields.lifecycle.context import key_transaction, locked_key, locking
 from envelope_fields.lifecycle.keys import Key
 from envelope_fields.models import KeyGrant, KeyState, MasterKey
 from envelope_fields.policy import UNBOUND, Action, Principal, current_principal, require
@@ -76,8 +76,7 @@ def grant(
     path = _checked_context(context, named)
     end = _checked_time(expires_at)
     named_grantee = grantees.grantee_of(to)
-    with key_transaction() as using:
-        row = locked_key(using, key)
+    with locking(key) as (using, row, _version):
         principal = require(Action.MANAGE_GRANTS, row, actor, using=using)
         if row.state == KeyState.DESTROYED:
             raise MasterKeyUnusable(f"The master key {row} is destroyed and cannot be used.")

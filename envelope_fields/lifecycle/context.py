@@ -5,7 +5,7 @@ key follow each other.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from copy import copy
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections
-from django.db.models import F, Model, QuerySet
+from django.db.models import Model
 
 from envelope_fields import audit
 from envelope_fields.conf import configuration
@@ -28,7 +28,7 @@ from envelope_fields.models import AuditEvent, KeyState, MasterKey, MasterKeyVer
 from envelope_fields.models.state_changes import begin_change, begun, look_at_begun
 from envelope_fields.policy import Action, Principal, require
 
-_TRIES = 10
+_TRIES = 10  # to lock the key that has an alias, while others move it
 _Row = TypeVar("_Row", bound=Model)
 _expectation: ContextVar[Callable[[Any], None] | None] = ContextVar(
     "envelope_fields.expectation", default=None
@@ -92,25 +92,49 @@ def refuse_transaction_around(what: str) -> None:
         )
 
 
-def locked(using: str, key: KeyOrVersion) -> tuple[MasterKey, MasterKeyVersion | None]:
-    """Lock a master key until the transaction ends; return its row, and that of a version.
+class _Moved(Exception):
+    """An alias was moved to another key while the row of the one that had it was waited for."""
+
+
+@contextmanager
+def locking(key: KeyOrVersion) -> Iterator[tuple[str, MasterKey, MasterKeyVersion | None]]:
+    """Open a `key_transaction`; yield its database and the rows of a key, locked, and a version.
+
+    Where the alias is moved meanwhile, it begins again without the lock that it has: an alias is
+    moved by one who locks both keys in the order of their ids, and would wait for us.
 
     Raises:
         MasterKeyNotFound: there is no such key or version.
-        MasterKeyUnusable: the version is the current one.
+        MasterKeyUnusable: the version is the current one; or as `key_transaction` does.
     """
+    open_until = ExitStack()
+    for left in reversed(range(_TRIES)):
+        with suppress(_Moved), ExitStack() as stack:
+            using = stack.enter_context(key_transaction())
+            row, version = _locked(using, key, may_begin_again=left > 0)
+            open_until = stack.pop_all()
+            break
+    with open_until:
+        yield using, row, version
+
+
+def _locked(
+    using: str, key: KeyOrVersion, *, may_begin_again: bool
+) -> tuple[MasterKey, MasterKeyVersion | None]:
     if isinstance(key, MasterKeyVersion):
         row = locked_key(using, key.master_key_id)
         return row, _older_version(using, row, key)
+    if isinstance(key, str):
+        return _the_one(_locked_by_alias(using, key, may_begin_again), using, key), None
     return locked_key(using, key), None
 
 
-def locked_key(using: str, key: Key) -> MasterKey:
+def locked_key(using: str, key: MasterKey | UUID) -> MasterKey:
     """Return the row of a master key as it is now, locked until the transaction ends."""
-    if isinstance(key, str):
-        rows = _locked_by_alias(using, key)
-    else:
-        rows = _locked_rows(using, **keys.condition(key))
+    return _the_one(keys.locked_rows(using, **keys.condition(key)), using, key)
+
+
+def _the_one(rows: list[MasterKey], using: str, key: Key) -> MasterKey:
     row = existing(keys.same_case(rows[0] if rows else None, key), using, key)
     return as_expected(row)
 
@@ -122,7 +146,7 @@ def locked_keys(using: str, key_ids: Iterable[UUID]) -> list[MasterKey]:
         MasterKeyNotFound: one is not there.
     """
     wanted = sorted(set(key_ids))
-    found = [row for some in in_queries(wanted) for row in _locked_rows(using, pk__in=some)]
+    found = [row for some in in_queries(wanted) for row in keys.locked_rows(using, pk__in=some)]
     if len(found) < len(wanted):
         missing = sorted(set(wanted).difference(row.pk for row in found))
         raise MasterKeyNotFound(
@@ -132,30 +156,15 @@ def locked_keys(using: str, key_ids: Iterable[UUID]) -> list[MasterKey]:
     return [as_expected(row) for row in found]
 
 
-def _locked_rows(using: str, **which: Any) -> list[MasterKey]:
-    # Not of the manager, which would announce a change of the keys.
-    rows: QuerySet[MasterKey] = QuerySet(MasterKey, using=using).filter(**which)
-    in_order, has_row_locks = rows.order_by("pk").select_for_update(), _has_row_locks(using)
-    # By the write alone, several rows would be locked in another order than that of their ids.
-    found = list(in_order) if has_row_locks else []
-    # SQLite has no row locks: a first write takes its one lock, before anything is read. On
-    # PostgreSQL, it keeps out transactions that go by what they saw before.
-    rows.update(state=F("state"))
-    return found if has_row_locks else list(in_order)
-
-
-def _has_row_locks(using: str) -> bool:
-    return bool(connections[using].features.has_select_for_update)
-
-
-def _locked_by_alias(using: str, alias: str) -> list[MasterKey]:
+def _locked_by_alias(using: str, alias: str, may_begin_again: bool) -> list[MasterKey]:
     # By its id: MariaDB locks the alias by which it finds a row, and then the row; where the alias
     # is moved, the row is locked first.
-    for _ in range(_TRIES if _has_row_locks(using) else 0):
-        found = _locked_rows(using, pk=keys.found_key(using, alias).pk)
-        if found and found[0].alias == alias:  # it was not moved meanwhile
-            return found
-    return _locked_rows(using, alias=alias)
+    if may_begin_again and keys.has_row_locks(using):
+        found = keys.locked_rows(using, pk=keys.found_key(using, alias).pk)
+        if not found or found[0].alias != alias:
+            raise _Moved
+        return found
+    return keys.locked_rows(using, alias=alias)
 
 
 def as_expected(row: _Row) -> _Row:
@@ -252,11 +261,10 @@ def performing(
         action: what the principal needs, where it is not the operation's.
 
     Raises:
-        MasterKeyNotFound, MasterKeyUnusable, TypeError: as `locked` does.
+        MasterKeyNotFound, MasterKeyUnusable, TypeError: as `locking` does.
         KeyAccessDenied: the principal may not.
     """
-    with key_transaction() as using:
-        row, version = locked(using, key)
+    with locking(key) as (using, row, version):
         principal = require(action or operation.action, row, actor, using=using)
         yield (done := OperationContext(using, principal, row, version))
     update_known(key, done.row)

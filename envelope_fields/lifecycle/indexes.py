@@ -146,9 +146,8 @@ def _begin(index: Any, alias: str, databases: Container[str] | None) -> None:
     # Before the transaction: it may take a while, and on SQLite a transaction that has read does
     # not write any more.
     is_empty = not index_has_rows(index, databases)
-    with context.key_transaction() as using:
-        # Its lock lets two processes that begin with the same key follow each other.
-        key = context.locked_key(using, alias)
+    # Its lock lets two processes that begin with the same key follow each other.
+    with context.locking(alias) as (using, key, _version):
         version = _version_to_pin(key)
         begun = _ensure_index(column, index, is_empty, using)
         if begun is None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db import connections
+from django.db.models import F, QuerySet
 
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound, MasterKeyUnusable
@@ -206,6 +207,24 @@ def _way_out(operation: Operation, row: Row) -> str:
     if operation is Operation.DESTROY:
         return "Schedule its deletion first, or shred it together with its values."
     return "Enable it first."
+
+
+def locked_rows(using: str, **which: Any) -> list[MasterKey]:
+    """Return rows of master keys in the order of their ids, locked until the transaction ends."""
+    # Not of the manager, which would announce a change of the keys.
+    rows: QuerySet[MasterKey] = QuerySet(MasterKey, using=using).filter(**which)
+    in_order, one_by_one = rows.order_by("pk").select_for_update(), has_row_locks(using)
+    # By the write alone, several rows would be locked in another order than that of their ids.
+    found = list(in_order) if one_by_one else []
+    # SQLite has no row locks: a first write takes its one lock, before anything is read. On
+    # PostgreSQL, it keeps out transactions that go by what they saw before.
+    rows.update(state=F("state"))
+    return found if one_by_one else list(in_order)
+
+
+def has_row_locks(using: str) -> bool:
+    """Whether rows are locked one by one, and not their whole database."""
+    return bool(connections[using].features.has_select_for_update)
 
 
 KeyRow = MasterKey | MasterKeyVersion | AuditKey

@@ -252,8 +252,7 @@ def adopt(key: Key, *, actor: Any = None) -> None:
         KeyAccessDenied: a user tries.
         MasterKeyNotFound: there is no such key.
     """
-    with context.key_transaction() as using:
-        row = context.locked_key(using, key)
+    with context.locking(key) as (using, row, _version):
         principal = decisions.require_application(Operation.ADOPT, row, actor)
         if not row.serves_fields:
             done = OperationContext(using, principal, row)

@@ -8,17 +8,20 @@ from threading import Event
 from uuid import UUID
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.db import connection, connections, transaction
 from django.db.models import F, QuerySet
 
 from envelope_fields import audit, rotation
 from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound, MasterKeyUnusable
+from envelope_fields.grants import grant
 from envelope_fields.lifecycle import (
     cancel_deletion,
     create_master_key,
     destroy_due_keys,
     disable,
     enable,
+    keys,
     move_alias,
     rotate_due_keys,
     rotate_master_key,
@@ -270,3 +273,31 @@ def test_an_alias_that_is_given_to_a_key_that_is_made(row_locks, key):
         audit.trail.hold("default")  # as who makes a key does next
     key.refresh_from_db()
     assert key.alias == "new"
+
+
+@pytest.mark.parametrize(
+    "act",
+    [lambda user: rotate_master_key("tenant"), lambda user: grant("tenant", user, "decrypt")],
+    ids=["rotate", "grant"],
+)
+def test_an_act_by_an_alias_that_was_moved_lets_go_of_the_key_that_had_it(
+    act, row_locks, key, monkeypatch
+):
+    """Who moves it back locks the other key first, perhaps, and would wait for it."""
+    had_it, found_key, lockable = MasterKey.objects.create(alias="before"), keys.found_key, []
+
+    def lock_what_had_it():
+        with transaction.atomic():
+            QuerySet(MasterKey).select_for_update(nowait=True).get(pk=had_it.pk)
+
+    def found(using, alias):
+        if not lockable:  # it looks just before the alias is moved
+            lockable.append(None)
+            return had_it
+        lockable.extend(at_once(lock_what_had_it))
+        return found_key(using, alias)
+
+    user = get_user_model().objects.create(username="user")
+    monkeypatch.setattr(keys, "found_key", found)
+    act(user)
+    assert lockable == [None, None]
