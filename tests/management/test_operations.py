@@ -6,11 +6,11 @@ from io import BytesIO, StringIO, TextIOWrapper
 from unittest.mock import Mock
 
 import pytest
-from django.core.management import CommandError, call_command, load_command_class
+from django.core.management import CommandError, call_command, get_commands, load_command_class
 
 from envelope_fields import kms
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
-from envelope_fields.management import terminal
+from envelope_fields.management import EnvelopeCommand, terminal
 from envelope_fields.models import AuditEvent, MasterKey
 from tests.lifecycle import at, key_in
 from tests.lifecycle.conftest import at_once_known  # noqa: F401 - used in every test
@@ -226,8 +226,17 @@ def test_output_that_is_closed_keeps_nothing_from_being_done(key, monkeypatch):
     monkeypatch.setattr(sys, "stdout", None)
     call_command("rotate_master_key", key.alias)
     assert key.versions.count() == 2
+    call_command("lower_key_cache_bound", "1")
     with pytest.raises(CommandError, match="Standard output is closed"):
         call_command("generate_root_key")
+
+
+def test_every_command_runs_as_the_others_do():
+    """So that each reports errors, a closed output and arguments that are not text alike."""
+    names = [name for name, app in get_commands().items() if app == "envelope_fields"]
+    commands = {name: load_command_class("envelope_fields", name) for name in names}
+    otherwise = {name for name in names if not isinstance(commands[name], EnvelopeCommand)}
+    assert otherwise == {"flush", "generate_root_key"}
 
 
 def test_names_that_a_terminal_cannot_show(key, monkeypatch, django_user_model):

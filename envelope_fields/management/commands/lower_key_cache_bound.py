@@ -2,33 +2,33 @@
 
 from typing import Any
 
-from django.core.management import BaseCommand, CommandError, CommandParser
+from django.core.management import CommandError, CommandParser
 
 from envelope_fields.lifecycle import key_cache_bound, lower_key_cache_bound
-from envelope_fields.management import reported
+from envelope_fields.management import EnvelopeCommand
 
 
-class Command(BaseCommand):
+class Command(EnvelopeCommand):
     help = (
         "Lower the longest time that any process may go by what it knew of a key, for which "
         "shredding waits. Processes that start with a larger KEY_CACHE_SECONDS raise it again."
     )
-    requires_system_checks = []
+    prints = "the bound before and now, in seconds, as JSON"
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("seconds", metavar="SECONDS", type=float, help="from 0 on")
+        super().add_arguments(parser)
 
-    def handle(self, *, seconds: float, **options: Any) -> None:
-        with reported():
-            before = key_cache_bound()
-            try:
-                now = lower_key_cache_bound(seconds)
-            except ValueError as error:
-                raise CommandError(str(error)) from error
-        if now == before:
-            self.stdout.write(f"The bound of key caches is {now:g} s, as before.")
-        else:
-            self.stdout.write(
+    def perform(self, *, seconds: float, **options: Any) -> None:
+        before = key_cache_bound()
+        try:
+            now = lower_key_cache_bound(seconds)
+        except ValueError as error:
+            raise CommandError(str(error)) from error
+        text = f"The bound of key caches is {now:g} s, as before."
+        if now != before:
+            text = (
                 f"The bound of key caches is {now:g} s. Processes that run follow within "
                 f"{before:g} s."
             )
+        self.say(lambda: {"before": before, "now": now}, text)
