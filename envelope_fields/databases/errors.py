@@ -108,6 +108,16 @@ def advice(error: Error, using: str = "", otherwise: str = MIGRATED) -> str:
     return otherwise
 
 
+def refusal_text(error: Error, using: str) -> str:
+    """Say what a database refused, and what to do; without what rows have.
+
+    Args:
+        error, using: those of `advice`.
+    """
+    detail = "" if is_about_reading(error) else f": {error}"  # which has what was read
+    return f"The database refused ({type(error).__name__}{detail}). {advice(error, using)}"
+
+
 def _sentence(what: Transient) -> str:
     return f"{what.value[:1].upper()}{what.value[1:]}."
 

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from uuid import UUID
 
-from django.db import connections
+from django.db import Error, connections
 from django.db.models import F, QuerySet
 
 from envelope_fields.conf import configuration
+from envelope_fields.databases.errors import refusal_text
 from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound, MasterKeyUnusable
 from envelope_fields.lifecycle.operations import Operation
 from envelope_fields.lifecycle.representation import Row, named
@@ -242,6 +243,8 @@ class Refused:
     def __str__(self) -> str:
         if isinstance(self.error, EnvelopeError):
             return str(self.error)
+        if isinstance(self.error, Error):
+            return f"{named(self.row)}: {refusal_text(self.error, configuration().database)}"
         return f"{named(self.row)}: {type(self.error).__name__}: {self.error}"
 
 

@@ -13,7 +13,7 @@ from django.db import DatabaseError
 from django.utils.timezone import template_localtime  # type: ignore[attr-defined]  # not in the stubs
 
 from envelope_fields.conf import configuration
-from envelope_fields.databases.errors import advice, is_about_reading
+from envelope_fields.databases.errors import refusal_text
 from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound
 from envelope_fields.grants import grantees
 from envelope_fields.lifecycle import Operation, Refused, representation
@@ -241,11 +241,8 @@ def reported() -> Iterator[None]:
     except ValidationError as error:
         raise CommandError(_messages(error)) from error
     except DatabaseError as error:
-        detail = "" if is_about_reading(error) else f": {error}"  # which has what was read
-        raise CommandError(
-            f"The database refused ({type(error).__name__}{detail}). "
-            f"{advice(error, configuration().database)}"  # which is asked most
-        ) from error
+        # That of the keys is asked most.
+        raise CommandError(refusal_text(error, configuration().database)) from error
 
 
 def _messages(error: ValidationError) -> str:

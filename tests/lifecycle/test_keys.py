@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, transaction
+from django.db import DataError, IntegrityError, OperationalError, transaction
 from django.db.models import ProtectedError
 
 from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound, MasterKeyUnusable
@@ -16,6 +16,7 @@ from envelope_fields.lifecycle import (
     enable,
     rotate_master_key,
 )
+from envelope_fields.lifecycle.keys import Refused
 from envelope_fields.models import MasterKey, MasterKeyVersion
 from tests.at_once import at_once
 from tests.models import TenantNote
@@ -184,3 +185,13 @@ def test_rotations_at_once_end_in_a_serial_outcome():
     outcomes = at_once(*[partial(rotate_master_key, key)] * 4)
     assert sorted(version.number for version in outcomes) == [2, 3, 4, 5]
     assert [version.number for version in key.versions.order_by("number")] == [1, 2, 3, 4, 5]
+
+
+def test_what_the_database_refused_for_one_of_many_says_what_to_do(key):
+    lost = str(Refused(key, OperationalError("terminating connection")))
+    assert (
+        "the master key tenant: The database refused (OperationalError: terminating connection). "
+        in lost
+    )
+    assert "reachable" in lost
+    assert "what was read" not in str(Refused(key, DataError("what was read")))
