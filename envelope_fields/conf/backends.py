@@ -12,6 +12,22 @@ from typing import Any, TypeVar
 from django.core.exceptions import ImproperlyConfigured
 
 _Backend = TypeVar("_Backend")
+# Those of this package, by the name of their base class, for messages: none is imported for them.
+BACKENDS = {
+    "RootKey": (
+        "envelope_fields.root_keys.local.LocalRootKey",
+        "envelope_fields.root_keys.aws.AwsKmsRootKey",
+        "envelope_fields.root_keys.azure.AzureKeyVaultRootKey",
+        "envelope_fields.root_keys.google.GoogleKmsRootKey",
+        "envelope_fields.root_keys.pkcs11.Pkcs11RootKey",
+        "envelope_fields.root_keys.vault.VaultTransitRootKey",
+    ),
+    "RotationWorker": (
+        "envelope_fields.jobs.workers.process.ProcessWorker",
+        "envelope_fields.jobs.workers.celery.CeleryWorker",
+        "envelope_fields.jobs.workers.django_tasks.DjangoTasksWorker",
+    ),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +98,9 @@ def _imported(path: str, base: type[_Backend]) -> type[_Backend]:
     try:
         backend = getattr(import_module(module), name)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise ValueError(f"the backend {path} cannot be imported: {error}") from error
+        ours = BACKENDS.get(base.__name__, ())
+        listed = f". This package has {', '.join(ours)}" if ours and path not in ours else ""
+        raise ValueError(f"the backend {path} cannot be imported: {error}{listed}") from error
     if not (isinstance(backend, type) and issubclass(backend, base)):
         raise ValueError(
             f"the backend {path} is not a subclass of {base.__module__}.{base.__qualname__}"

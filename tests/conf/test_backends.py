@@ -1,10 +1,14 @@
 """Classes that settings name: one loader for root keys, and for the workers of rotations."""
 
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from envelope_fields.conf import configuration
-from envelope_fields.conf.backends import load
+from envelope_fields.conf.backends import BACKENDS, load
 from envelope_fields.jobs.workers import RotationWorker
 from envelope_fields.root_keys import RootKey
 from envelope_fields.root_keys.local import LocalRootKey
@@ -35,6 +39,25 @@ class AnyOption(LocalRootKey):
 def test_make(backend, options, message):
     with pytest.raises(ValueError, match=message):
         load(backend, options, RootKey)
+
+
+@pytest.mark.parametrize("base", [RootKey, RotationWorker])
+def test_a_path_that_is_misspelt_is_answered_with_those_that_there_are(base):
+    with pytest.raises(ValueError, match="cannot be imported") as caught:
+        load("envelope_fields.root_keys.local.LocalRotKey", {}, base)
+    for path in BACKENDS[base.__name__]:
+        assert path in str(caught.value)
+        module, _, name = path.rpartition(".")  # not imported: its library may not be here
+        source = Path(find_spec(module).origin).read_text(encoding="utf-8")
+        assert f"class {name}(" in source
+
+
+def test_one_of_ours_whose_library_is_not_installed_is_not(monkeypatch):
+    path = BACKENDS["RootKey"][0]
+    monkeypatch.setitem(sys.modules, path.rpartition(".")[0], None)
+    with pytest.raises(ValueError, match="cannot be imported") as caught:
+        load(path, {}, RootKey)
+    assert "This package has" not in str(caught.value)
 
 
 def test_a_class_that_takes_any_option():
