@@ -33,6 +33,10 @@ _WRITERS = f"{_OPEN} trx.trx_rows_modified > 0"
 # It shows their beginnings in whole seconds.
 _OLDER = f"{_OPEN} TIMESTAMPDIFF(SECOND, trx.trx_started, NOW()) + 1 >= %s"
 _NO_RIGHT = 1227
+# Versions name it by one, the other, or both.
+_ISOLATION = (
+    "SHOW SESSION VARIABLES WHERE variable_name IN ('tx_isolation', 'transaction_isolation')"
+)
 
 
 class ShownAsBefore(DatabaseError):
@@ -59,7 +63,10 @@ class MySQL(Database):
     BETWEEN_LOOKS: ClassVar = (0.2, 0.5)
 
     def reads_uncommitted(self) -> bool:
-        return self.isolation_level() == "read uncommitted"
+        if self.connection.settings_dict["OPTIONS"].get("isolation_level", "read committed"):
+            return self.isolation_level() == "read uncommitted"
+        # With None or "", Django leaves it to the server.
+        return any(level == "READ-UNCOMMITTED" for _, level in self.fetch(_ISOLATION))
 
     @contextmanager
     def lock_timeout(self, seconds: int) -> Iterator[None]:

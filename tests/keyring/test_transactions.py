@@ -436,6 +436,23 @@ def test_uncommitted_rows_of_others_are_never_read(monkeypatch):
         Note.objects.create(text="x")
 
 
+@pytest.mark.skipif("connection.vendor != 'mysql'", reason="the others have no such level")
+@pytest.mark.parametrize("level", [None, ""])
+def test_nor_where_the_level_is_that_of_the_server(monkeypatch, level):
+    options = {**connection.settings_dict["OPTIONS"], "isolation_level": level}
+    monkeypatch.setitem(connection.settings_dict, "OPTIONS", options)
+    keyring.evict()
+    Note.objects.create(text="x")
+    keyring.evict()
+    with connection.cursor() as cursor:  # as with such a server, for connections from then on
+        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED")
+    try:
+        with pytest.raises(ImproperlyConfigured, match="read committed"):
+            Note.objects.create(text="x")
+    finally:
+        connection.close()
+
+
 @pytest.mark.skipif("connection.vendor != 'postgresql'", reason="a statement of PostgreSQL's")
 def test_a_snapshot_that_was_begun_by_hand(default_key):
     note = warm()
