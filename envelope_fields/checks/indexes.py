@@ -160,7 +160,9 @@ def check_unindexed_rows(
             "lookup finds them, and nothing keeps them unique.",
             hint="A build that does not know the index has written them, or SQL of your own. End "
             f"that, and run `python manage.py rebuild_indexes {index.field_path}`, which fills it "
-            "while lookups ask it, and lists rows whose values are there twice.",
+            "while lookups ask it, and lists rows whose values are there twice. Where the values "
+            "were restored from before the index was filled, bring it `--to filling` first, which "
+            "has lookups refused that would find nothing, and then `--to reading`.",
             obj=index,
             id="envelope_fields.W082",
         )

@@ -57,6 +57,15 @@ def test_rows_that_are_not():
     assert ids(databases=None) == []
 
 
+def test_values_that_were_restored_from_before_it_was_filled():
+    """Lookups find nothing in silence, and what the check says has them refused first."""
+    written_by_a_build_that_does_not_know_it("ada@example.org")
+    assert not Person.objects.filter(email="ada@example.org").exists()
+    [message] = check_unindexed_rows(databases=["default"])
+    assert "restored from before" in message.hint
+    assert "`--to filling` first" in message.hint
+
+
 def test_no_more_are_looked_at_than_it_says(monkeypatch):
     for name in ("ada", "ben", "cleo"):
         written_by_a_build_that_does_not_know_it(f"{name}@example.org")
