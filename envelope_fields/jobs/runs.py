@@ -12,11 +12,12 @@ from typing import Any
 from uuid import UUID
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import Error
+from django.db import Error, IntegrityError
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Sum
 
 from envelope_fields import audit, databases
 from envelope_fields.conf import configuration
+from envelope_fields.databases.errors import is_about_reading
 from envelope_fields.exceptions import EnvelopeError
 from envelope_fields.jobs.throttle import Limits
 from envelope_fields.lifecycle.context import as_expected, key_transaction, locked_keys
@@ -272,10 +273,11 @@ def failing(run: RotationRun) -> Iterator[None]:
 
 
 def _error_text(error: Exception) -> str:
-    """Return what an error says, without the rows that some name in further lines."""
+    """Return what an error says, without the values or rows that those of databases may name."""
     if isinstance(error, EnvelopeError | ImproperlyConfigured):
         return f"{type(error).__name__}: {error}"
-    if isinstance(error, Error):
+    names_values = isinstance(error, IntegrityError) or is_about_reading(error)
+    if isinstance(error, Error) and not names_values:  # rows are in further lines
         return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}"
     return type(error).__name__  # of whatever code, with whatever in it
 

@@ -1,7 +1,7 @@
 """What cannot be moved is told of, row by row, and keeps nothing else from moving."""
 
 import pytest
-from django.db import connection, connections
+from django.db import DataError, IntegrityError, OperationalError, connection, connections
 from django.test.utils import CaptureQueriesContext
 
 from envelope_fields import lifecycle, rotation
@@ -156,23 +156,35 @@ class TestStates:
         assert (event.action, event.actor_id) == ("fail_rotation", str(user.pk))
 
 
-def test_what_the_database_says_of_a_row_is_not_written_down(monkeypatch):
-    """PostgreSQL tells the whole row, in lines behind the first."""
-    from django.db import OperationalError
-
+@pytest.mark.parametrize(
+    ("error", "written"),
+    [
+        # PostgreSQL tells the whole row, in lines behind the first.
+        (
+            OperationalError("it failed\nDETAIL: Failing row contains (1, Ada, secret)"),
+            "OperationalError: it failed",
+        ),
+        # And these tell a value in the first one.
+        (DataError('invalid input syntax for type numeric: "secret"'), "DataError"),
+        (OperationalError("Could not decode to UTF-8 column 'text' with text 'secret'"),
+         "OperationalError"),
+        (IntegrityError("(1062, \"Duplicate entry 'secret' for key 'text'\")"), "IntegrityError"),
+    ],
+)  # fmt: skip
+def test_what_the_database_says_of_a_row_is_not_written_down(error, written, monkeypatch):
     notes(1)
     rotate_master_key("default")
 
     def refuse(*args, **kwargs):
-        raise OperationalError("it failed\nDETAIL: Failing row contains (1, Ada, secret)")
+        raise error
 
-    monkeypatch.setattr(Batches, "_swap_once", refuse)
-    with pytest.raises(OperationalError):
+    monkeypatch.setattr(Batches, "between", refuse)
+    with pytest.raises(type(error)):
         rotation.run("default")
     run = MasterKey.objects.get(alias="default").runs.get()
-    assert run.error == "OperationalError: it failed"
+    assert run.error == written
     event = AuditEvent.objects.order_by("number").last()
-    assert (event.action, event.after["error"]) == ("fail_rotation", "OperationalError: it failed")
+    assert (event.action, event.after["error"]) == ("fail_rotation", written)
 
 
 def test_code_of_the_project_that_raises_ends_the_run_without_its_words(monkeypatch):
