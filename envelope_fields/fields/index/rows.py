@@ -46,6 +46,9 @@ class StoredIndex(bytearray):
     def __hash__(self) -> int:  # type: ignore[override]  # it is never changed
         return hash(bytes(self))
 
+    def __getitem__(self, part: Any) -> Any:
+        return bytes(self)[part]  # such as the id of the key version, by which a set is asked
+
 
 class IndexedRow(PreparedValue):
     """What travels from `pre_save` in place of an index: the row whose values it is made of."""

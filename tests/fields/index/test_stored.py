@@ -2,6 +2,7 @@
 
 import copy
 import json
+import pickle
 
 import pytest
 from django.core import serializers
@@ -290,6 +291,12 @@ class TestDeclared:
         assert smart_str(ada.email_index) == "<StoredIndex>"  # as packages that log or export ask
         assert type(Person.objects.values_list("email_index", flat=True).get()) is StoredIndex
         assert bytes(ada.email_index).hex() not in repr(vars(ada))
+
+    def test_it_is_used_as_bytes_are(self, ada):
+        index, stored = ada.email_index, bytes(ada.email_index)
+        assert index == stored
+        assert {index, index[16:]} == {stored, stored[16:]}
+        assert pickle.loads(pickle.dumps(index)) == copy.deepcopy(index) == stored
 
 
 class TestMigrations:
