@@ -177,7 +177,7 @@ def tampering() -> None:
 
 
 def swapping() -> None:
-    """Somebody gives a patient the findings of another."""
+    """A user gives a patient the findings of another."""
     say("Findings are bound to their row and its patient, and are where they belong or nowhere:")
     show(
         "class Finding(models.Model):\n"
