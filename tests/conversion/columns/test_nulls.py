@@ -106,7 +106,7 @@ def test_a_copy_has_none(emptied):
 
 def test_queries_of_all_kinds(emptied):
     rows = Visit.objects.all()
-    assert len({*rows.distinct(), *rows.union(rows), *rows.select_related()}) == 2
+    assert len({*rows.distinct(), *rows.union(rows), *rows.select_related(None)}) == 2
     table = connection.ops.quote_name(Visit._meta.db_table)
     assert len([row.pk for row in rows.raw(f"SELECT * FROM {table}")]) == 2
 
