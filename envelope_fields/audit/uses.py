@@ -200,7 +200,8 @@ def write(days: Mapping[Which, Day], using: str) -> bool:
     ]
     _make([names for names, _ in rows], using)
     with transaction.atomic(using=using):
-        transactions.see_the_present(using)
+        if connections[using].features.has_select_for_update:
+            transactions.see_the_present(using)
         for names, added in rows:
             KeyUse.objects.using(using).filter(**names).update(**added.changes())
     return ids == set(pks)

@@ -101,11 +101,12 @@ def see_the_present(using: str) -> None:
     """Have a transaction that has just begun see what others commit meanwhile.
 
     Under `REPEATABLE READ` or `SERIALIZABLE`, one that has waited for a lock goes by what was there
-    before, or fails. Inside of the transaction of a caller, the level is theirs.
+    before, or fails. Inside of the transaction of a caller, the level is theirs. To be called where
+    rows are locked one by one: on SQLite, none waits inside of a transaction.
     """
     connection, ask = connections[using], database(using)
     is_outermost = len(connection.atomic_blocks) == 1 and connection.commit_on_exit
-    if not (is_outermost and connection.features.has_select_for_update and ask.sees_the_past()):
+    if not (is_outermost and ask.sees_the_past()):
         return
     if connection.vendor != "mysql" or not ask.fetch(_LOGS_STATEMENTS)[0][0]:
         # On PostgreSQL, nothing may be selected before.
