@@ -33,13 +33,6 @@ VENDORS: dict[str, type[Database]] = {
     "sqlite": SQLite,
 }
 
-# What another server, or this one after a crash, answers otherwise; every role may ask.
-_WHICH_SERVER = {
-    "postgresql": "SELECT oid, inet_server_addr()::text, pg_postmaster_start_time() "
-    "FROM pg_catalog.pg_database WHERE datname = current_database()",
-    "mysql": "SELECT @@hostname, @@port, @@server_id",
-}
-
 IN_A_QUERY = 500  # that many parameters every database takes, and more help none
 
 _Named = TypeVar("_Named")
@@ -93,8 +86,8 @@ def server_behind(connection: BaseDatabaseWrapper) -> tuple[Any, ...] | None:
     Raises:
         DatabaseError: it does not say.
     """
-    query = _WHICH_SERVER.get(connection.vendor)
-    if query is None or not connection.autocommit:
+    query = database_of(connection).WHICH_SERVER
+    if not query or not connection.autocommit:
         return None
     with connection.wrap_database_errors, connection.connection.cursor() as cursor:
         cursor.execute(query)

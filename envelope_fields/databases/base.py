@@ -44,6 +44,8 @@ class Database:
     DAYS_LATER: ClassVar[tuple[str, str]] = ("(%(expressions)s * interval '1 day')", " + ")
     # How many seconds there are between two looks at open transactions, at least and at most.
     BETWEEN_LOOKS: ClassVar[tuple[float, float]] = (0.05, 0.05)
+    # Another server, or this one after a crash, answers it otherwise; every role may ask.
+    WHICH_SERVER: ClassVar[str] = ""
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self.connection = connection

@@ -61,6 +61,7 @@ class MySQL(Database):
     # MariaDB shows what it showed before until no connection has looked for 0.1 seconds: looks are
     # further apart, and by chance, since others look, too.
     BETWEEN_LOOKS: ClassVar = (0.2, 0.5)
+    WHICH_SERVER: ClassVar = "SELECT @@hostname, @@port, @@server_id"
 
     def reads_uncommitted(self) -> bool:
         if self.connection.settings_dict["OPTIONS"].get("isolation_level", "read committed"):

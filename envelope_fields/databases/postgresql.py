@@ -88,8 +88,7 @@ END $$
 # Who writes to a partition by its own name locks nothing else.
 _WRITERS = """
     WITH RECURSIVE tables(oid) AS (
-        SELECT oid FROM pg_catalog.pg_class WHERE relname = ANY(%s::name[])
-        UNION
+        SELECT oid FROM pg_catalog.pg_class WHERE relname = ANY(%s::name[]) UNION
         SELECT inhrelid FROM pg_catalog.pg_inherits JOIN tables ON inhparent = tables.oid
     )
     SELECT DISTINCT locks.virtualtransaction, locks.pid::text
@@ -102,8 +101,7 @@ _WRITERS = """
 """
 # Every transaction locks its own virtual id. Vacuum has no user.
 _OLDER = """
-    SELECT locks.virtualxid, locks.pid::text
-    FROM pg_catalog.pg_locks AS locks
+    SELECT locks.virtualxid, locks.pid::text FROM pg_catalog.pg_locks AS locks
     JOIN pg_catalog.pg_stat_activity AS others ON others.pid = locks.pid
     WHERE locks.locktype = 'virtualxid' AND locks.mode = 'ExclusiveLock' AND locks.granted
     AND others.datname = current_database() AND others.usesysid IS NOT NULL
@@ -111,8 +109,6 @@ _OLDER = """
     AND (others.xact_start IS NULL
         OR others.xact_start < clock_timestamp() - make_interval(secs => %s))
 """
-_READ_COMMITTED = ("read committed", "read uncommitted")  # to PostgreSQL these are one
-_CANNOT_COERCE = "42846"
 
 
 class PostgreSQL(Database):
@@ -131,6 +127,10 @@ class PostgreSQL(Database):
     KEEP_APART: ClassVar = "OFFSET 0"
     HOLDS: ClassVar = "strpos({column}::text, %s) > 0"
     EXACTLY: ClassVar = '%(expressions)s COLLATE "C"'
+    WHICH_SERVER: ClassVar = (
+        "SELECT oid, inet_server_addr()::text, pg_postmaster_start_time() "
+        "FROM pg_catalog.pg_database WHERE datname = current_database()"
+    )
 
     def relations(self, names: Collection[tuple[str, str]]) -> list[Relation]:
         tables, columns = zip(*names, strict=True)
@@ -232,8 +232,8 @@ class PostgreSQL(Database):
         return bool(self.fetch(f"SELECT 1 FROM pg_catalog.pg_class WHERE {which}", [relation.oid]))
 
     def sees_the_past(self) -> bool:
-        [[level]] = self.fetch("SHOW transaction_isolation")
-        return str(level) not in _READ_COMMITTED
+        level = str(self.fetch("SHOW transaction_isolation")[0][0])
+        return level not in ("read committed", "read uncommitted")  # here, these are one
 
     def lacks_cast(self, type_sql: str, wanted_sql: str) -> bool:
         # The other databases convert anything to bytes and back.
@@ -241,7 +241,7 @@ class PostgreSQL(Database):
             with transaction.atomic(using=self.connection.alias):
                 self.execute(f"SELECT CAST(CAST(NULL AS {type_sql}) AS {wanted_sql})")
         except DatabaseError as error:
-            return bool(error_code(error) == _CANNOT_COERCE)
+            return bool(error_code(error) == "42846")  # cannot_coerce
         return False
 
     def literal(self, value: bytes) -> str:
