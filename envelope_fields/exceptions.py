@@ -150,6 +150,11 @@ def documentation_page(name: str) -> str:
     return f"{DOCUMENTATION}{name}.html"
 
 
+def quantity(number: int, noun: str) -> str:
+    """Return a number with its noun, "1 value" or "2 values", for errors and reports."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def _made_again(
     error_class: type[_Error], args: tuple[Any, ...], attributes: dict[str, Any]
 ) -> _Error:

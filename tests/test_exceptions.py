@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from envelope_fields import lifecycle, rotation
-from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied
+from envelope_fields.exceptions import EnvelopeError, KeyAccessDenied, quantity
 from envelope_fields.lifecycle import create_master_key, rotate_master_key
 from envelope_fields.models import MasterKey
 from tests.models import Note
@@ -53,3 +53,7 @@ def test_an_error_is_the_same_elsewhere(act, travel):
 def test_a_log_that_shows_a_denial_as_code_says_why():
     assert repr(KeyAccessDenied("no")) == "KeyAccessDenied('no')"
     assert KeyAccessDenied("no").args == ()  # a response would be made of them
+
+
+def test_one_of_something_is_no_plural():
+    assert [quantity(number, "row") for number in (0, 1, 2000)] == ["0 rows", "1 row", "2,000 rows"]

@@ -140,7 +140,7 @@ class FindCollisions(IndexPage):
         failed = [row for each in found for row in each["failed"]]
         if pairs or failed:
             raise ValidationError([*_pair_texts(pairs), *_failure_texts(failed)])
-        text = _("%(values)s rows have a normal form, and no two have the same.")
+        text = _("No two rows have the same normal form, of %(values)s.")
         return text % {"values": number_text(values)}
 
 
@@ -259,7 +259,7 @@ def _compared_texts(found: Standing) -> list[str]:
     if run is None or compared is None:
         return []
     at = run.finished_at or run.created_at
-    text = _("The last verification, on %(time)s, compared %(rows)s rows: %(wrong)s are wrong.")
+    text = _("Rows compared by the last verification, on %(time)s: %(rows)s. Wrong: %(wrong)s.")
     numbers = {
         "time": date_format(template_localtime(at), "DATETIME_FORMAT"),
         "rows": number_text(compared.total),

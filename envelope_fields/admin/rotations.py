@@ -282,7 +282,7 @@ class Cancel(RunConfirmation):
         if self.row.kind == RotationKind.VERIFY_INDEX:
             return [ends, _now("It has written nothing.")]
         if self.row.kind == RotationKind.REBUILD_INDEX:
-            text = _now("What was written stays so: %(rows)s rows.")
+            text = _now("Rows that were written stay so: %(rows)s.")
             return [ends, text % {"rows": number_text(moved)}]
         return [
             ends,

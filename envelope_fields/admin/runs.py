@@ -119,10 +119,10 @@ def limits_text(run: RotationRun) -> str:
     rate, nice_ratio = limits.max_rate, limits.nice_ratio
     texts = []
     if rate:
-        texts.append(_("at most %(rate)s values a second") % {"rate": number_text(rate)})
+        texts.append(_("at most %(rate)s") % {"rate": _rate(rate)})
     if nice_ratio:
         ratio = number_text(nice_ratio)
-        texts.append(_("rests %(ratio)s seconds for each second of work") % {"ratio": ratio})
+        texts.append(_("rests for %(ratio)s times as long as it works") % {"ratio": ratio})
     return ", ".join(texts) or _("as fast as it can")
 
 

@@ -24,6 +24,7 @@ from envelope_fields.databases import (
 from envelope_fields.databases.errors import says_no_table
 from envelope_fields.databases.tables import absent
 from envelope_fields.databases.transactions import waiting_briefly
+from envelope_fields.exceptions import quantity
 from envelope_fields.models import KeyState, MasterKeyVersion
 
 COLUMNS_IN_A_QUERY = 50
@@ -229,7 +230,8 @@ def _held(counts: Grouped | None, known: set[bytes], what: str) -> str:
     if counts is None:
         return f"{what}; it could not be counted"
     values = sum(values for version_id, values in counts.items() if version_id in known)
-    return f"{what}; it holds {values:,} values under key versions that are known" if values else ""
+    held = f"it holds {quantity(values, 'value')} under key versions that are known"
+    return f"{what}; {held}" if values else ""
 
 
 def _known_ids(version_ids: Iterable[bytes]) -> set[bytes]:

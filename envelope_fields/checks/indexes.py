@@ -156,7 +156,7 @@ def check_unindexed_rows(
     reading = set(begun.values_list("label", flat=True))
     return [
         Warning(
-            f"{index} lacks {missing:,} rows in the database {using!r} that have a value: no "
+            f"{index} lacks rows in the database {using!r} that have a value ({missing:,}): no "
             "lookup finds them, and nothing keeps them unique.",
             hint="A build that does not know the index has written them, or SQL of your own. End "
             f"that, and run `python manage.py rebuild_indexes {index.field_path}`, which fills it "

@@ -19,6 +19,7 @@ from envelope_fields.exceptions import (
     MasterKeyNotFound,
     RootKeyRefused,
     RootKeyUnavailable,
+    quantity,
 )
 from envelope_fields.fields.checks import check_key
 from envelope_fields.keyring.rows import further_wraps_of
@@ -144,8 +145,8 @@ def check_further_wraps(databases: Sequence[str] | None = None, **_: Any) -> lis
 
 def _not_wrapped(root_key: str, further: str, number: int) -> CheckMessage:
     return Warning(
-        f"{number} master key version(s) under the root key {root_key!r} are not wrapped by "
-        f"{further!r}, which its entry says.",
+        f"The root key {further!r} is to wrap what {root_key!r} wraps, as the entry of that says, "
+        f"and does not wrap {quantity(number, 'master key version')} of it.",
         hint="Where the first is lost, so are they. Run `python manage.py rewrap_master_keys`.",
         id="envelope_fields.W005",
     )
@@ -197,7 +198,7 @@ def _misconfigured(
         yield _opened_by_others(root_key, list(opened), f" {error}")
     if lost:
         yield Error(
-            f"{len(lost)} stored master key version(s) cannot be opened. {error}",
+            f"{quantity(len(lost), 'stored master key version')} cannot be opened. {error}",
             hint="Values under them can be neither read nor written until it is back.",
             id="envelope_fields.E004",
         )

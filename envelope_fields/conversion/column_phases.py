@@ -108,7 +108,7 @@ def settle(field: Any, notice: Callable[[str], object]) -> None:
         return
     remaining = (until - databases.now()).total_seconds()
     if remaining > 1:
-        notice(f"{field}: every process knows it in {remaining:.0f} seconds.")
+        notice(f"{field}: every process knows it in {remaining:.0f} s.")
     while databases.now() < until:
         wait_until(until)
     _refuse_older_transactions(field, until, SECONDS_FOR_TRANSACTIONS, notice)

@@ -59,10 +59,10 @@ def refuse_emptied(field: Any) -> None:
     found = counted(field)
     if found.envelopes and not found.clear:
         raise ConversionRefused(
-            f"{field}: no row has a value in the old column, and {found.envelopes:,} have an "
-            f"envelope, which this would take away. The field was {ColumnPhase.ONLY}, and its row "
-            "of ColumnConversion is gone or was restored from before: load the later one, or set "
-            "its phase. Only if these values are to be gone, set the new column to NULL."
+            f"{field}: no row has a value in the old column, and this would take away what is in "
+            f"the new one (envelopes: {found.envelopes:,}). The field was {ColumnPhase.ONLY}, and "
+            "its row of ColumnConversion is gone or was restored from before: load the later one, "
+            "or set its phase. Only if these values are to be gone, set the new column to NULL."
         )
 
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db.models import Model
-from django.utils.translation import gettext, gettext_lazy as _
+from django.utils.translation import gettext_lazy as _, ngettext
 
 from envelope_fields import audit, databases
 from envelope_fields.census.columns import NoSuchField
@@ -132,7 +132,10 @@ def finish(field: Any, *, actor: Any = None) -> Standing:
     if found.phase == Phase.FINISHED:
         return found
     if not found.is_done:
-        raise ConversionRefused(f"{field}: {remaining_text(found)} are left.")
+        raise ConversionRefused(
+            f"{field}: {remaining_text(found)} left. To convert what is left: "
+            f"`python manage.py convert_field {field}`."
+        )
     with acting_on(field, ColumnConversion, actor) as (using, keys, principal):
         row = begun(field, using, ConversionKind.LEGACY, Phase.CONVERTING)
         row.phase, row.changed_at = Phase.FINISHED, databases.now()
@@ -147,14 +150,16 @@ def finish(field: Any, *, actor: Any = None) -> Standing:
 def remaining_text(found: Standing) -> str:
     """Return how many values are left, by format."""
     left = sorted(found.remaining.items())
-    return ", ".join(f"{values:,} {format_text(package)}" for package, values in left)
+    return ", ".join(f"{values:,} {format_text(package, values)}" for package, values in left)
 
 
-def format_text(package: str) -> str:
-    """Return what values of a format are called; one without a name is that of no reader."""
+def format_text(package: str, values: int) -> str:
+    """Return what so many values of a format are called; that of no reader has no name."""
     if not package:
-        return gettext("values in no format that it reads")
-    return gettext("values of %(package)s") % {"package": package}
+        one = "value in no format that it reads"
+        return ngettext(one, "values in no format that it reads", values)
+    text = ngettext("value of %(package)s", "values of %(package)s", values)
+    return text % {"package": package}
 
 
 # -- What is known of conversions, of either kind --------------------------------------------------

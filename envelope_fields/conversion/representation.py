@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from envelope_fields.conversion import phases
 from envelope_fields.conversion.column_phases import moving_fields
 from envelope_fields.conversion.counts import counted
+from envelope_fields.exceptions import quantity
 from envelope_fields.models import ColumnConversion, ColumnPhase
 
 
@@ -58,12 +59,15 @@ def standing_content(found: phases.Standing) -> dict[str, Any]:
 
 def numbers(content: Mapping[str, Any]) -> list[tuple[str, int]]:
     """Return what was counted of a `conversion_content`, each with what it is."""
-    envelopes = (_("envelopes"), content["envelopes"])
-    if content["kind"] == "column":
-        alone = (_("rows with one alone"), content["remaining"])
-        return [(_("values in clear"), content["clear"]), envelopes, alone]
-    left = [(phases.format_text(each["format"]), each["values"]) for each in content["remaining"]]
-    return [*left, envelopes]
+    envelopes, left = content["envelopes"], content["remaining"]
+    of_envelopes = (ngettext("envelope", "envelopes", envelopes), envelopes)
+    if content["kind"] != "column":
+        found = [(each["format"], each["values"]) for each in left]
+        return [*((phases.format_text(*each), each[1]) for each in found), of_envelopes]
+    clear = content["clear"]
+    in_clear = (ngettext("value in clear", "values in clear", clear), clear)
+    alone = (ngettext("row with one alone", "rows with one alone", left), left)
+    return [in_clear, of_envelopes, alone]
 
 
 def numbers_text(content: Mapping[str, Any]) -> str:
@@ -74,8 +78,8 @@ def numbers_text(content: Mapping[str, Any]) -> str:
 def differed_text(rows: int) -> str:
     """Return what a comparison has found wrong."""
     return (
-        f"{rows:,} rows differed and were filled again: an old build, or SQL of your own, writes "
-        "the old column alone"
+        f"{quantity(rows, 'row')} differed and had to be filled again: an old build, or SQL of "
+        "your own, writes the old column alone"
     )
 
 

@@ -19,7 +19,7 @@ from envelope_fields.conversion.convert import Convert, ConvertBeside
 from envelope_fields.conversion.counts import counted_in, refuse_emptied, tables
 from envelope_fields.conversion.moving import Compare, Empty, Fill
 from envelope_fields.conversion.phases import ConversionRefused, Phase, phase_row
-from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.exceptions import EnvelopeError, quantity
 from envelope_fields.jobs import job, runs
 from envelope_fields.jobs.batches import Batches
 from envelope_fields.jobs.representation import progress, progress_of
@@ -62,7 +62,7 @@ class ConversionScope(_FieldScope):
     """What a run converts, of another package's format."""
 
     why_some_stay = (
-        "are left that could be converted: others held locks on their rows, or an old build still "
+        "stayed that could be converted: others held locks on their rows, or an old build still "
         "writes them. Stop that, and run it again."
     )
 
@@ -90,8 +90,8 @@ class MoveScope(_FieldScope):
     """What a run fills, compares or empties."""
 
     why_some_stay = (
-        "are left: others held locks on their rows, or an old build writes them. Stop that, and "
-        "run it again."
+        "stayed: others held locks on their rows, or an old build writes them. Stop that, and run "
+        "it again."
     )
 
     def columns(self) -> Sequence[Column]:
@@ -239,7 +239,7 @@ def fill_late_column(model: type[Model], name: str, phase: ColumnPhase, using: s
     if failed:
         first = failed[0]
         raise ConversionRefused(
-            f"{field} is encrypted, and {len(failed):,} values in clear of a table that is "
-            f"migrated now could not be: {first.stored.key[0]}: {first.cause}: {first.message} "
+            f"{field} is encrypted, and {quantity(len(failed), 'value')} in clear of a table that "
+            f"is migrated now could not be: {first.stored.key[0]}: {first.cause}: {first.message} "
             "Mend these rows, and migrate again."
         )

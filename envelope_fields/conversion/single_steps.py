@@ -13,7 +13,7 @@ from envelope_fields.conversion import column_phases, runs
 from envelope_fields.conversion.counts import counted
 from envelope_fields.conversion.phases import ConversionRefused, phase_row, refuse_denied
 from envelope_fields.conversion.representation import differed_text
-from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.exceptions import EnvelopeError, quantity
 from envelope_fields.indexing.runs import last_verification, wrong_rows
 from envelope_fields.jobs.dispatch import dispatch_start
 from envelope_fields.jobs.representation import progress, progress_of
@@ -138,7 +138,7 @@ def _refuse_uncompared(field: Any) -> None:
         problem = _found_by(last)
     remaining = 0 if problem else counted(field).remaining
     if remaining:
-        problem = f"{remaining:,} rows have one value alone"
+        problem = f"{quantity(remaining, 'row')} with one value alone"
     if problem:
         raise ConversionRefused(f"{field}: {problem}. Compare the rows, and come back.")
 
@@ -147,7 +147,7 @@ def _found_by(comparison: RotationRun) -> str:
     """Say what a comparison has found wrong; empty where nothing was."""
     found = progress(comparison)
     if found.failed:
-        return f"{found.failed:,} rows could not be compared by the run {comparison.pk}"
+        return f"{quantity(found.failed, 'row')} could not be compared by the run {comparison.pk}"
     if found.moved:
         return f"{differed_text(found.moved)}. End that"
     return ""

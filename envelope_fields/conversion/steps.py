@@ -15,6 +15,7 @@ from envelope_fields.conversion.counts import counted
 from envelope_fields.conversion.phases import ConversionRefused
 from envelope_fields.conversion.representation import differed_text
 from envelope_fields.conversion.single_steps import following, refuse_unread_indexes
+from envelope_fields.exceptions import quantity
 from envelope_fields.indexing.rows import find_indexes
 from envelope_fields.indexing.states import bring_to
 from envelope_fields.jobs.batches import persist
@@ -157,8 +158,8 @@ class Steps:
         compared = progress(self._worked(RotationKind.COMPARE))
         remaining, differed = counted(self.field).remaining, compared.moved
         self.notice(
-            f"{self.field}: {compared.total:,} rows opened and compared: {differed:,} differ, "
-            f"{remaining:,} left."
+            f"{self.field}: {quantity(compared.total, 'row')} opened and compared: "
+            f"{differed:,} differed, {remaining:,} left."
         )
         if differed:
             self._refill_indexes()
@@ -175,8 +176,8 @@ class Steps:
         remaining = counted(self.field).clear
         if remaining:
             raise ConversionRefused(
-                f"{self.field}: the old column has {remaining:,} values. An old build writes them: "
-                "end it, and run this again."
+                f"{self.field}: the old column has {quantity(remaining, 'value')}. An old build "
+                "writes them: end it, and run this again."
             )
 
     def _worked(self, kind: RotationKind) -> RotationRun:
@@ -201,8 +202,8 @@ class Steps:
         failed = progress(done).failed
         if done.state != RotationState.COMPLETED or failed:
             raise ConversionRefused(
-                f"{self.field}: the run {done.pk} is {done.state}, and {failed:,} rows failed. "
-                f"{done.error}".rstrip()
+                f"{self.field}: the run {done.pk} is {done.state}, and "
+                f"{quantity(failed, 'row')} failed. {done.error}".rstrip()
             )
 
     def _refill_indexes(self) -> None:

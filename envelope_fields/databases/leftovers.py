@@ -159,7 +159,7 @@ def _mysql(ask: Database, table_sql: str, column_sql: str) -> _Found:
     if past:  # an error, where the table keeps none
         yield (
             "history of the table, which is system-versioned",
-            f"{past[0][0]:,} rows of the past with a value",
+            f"rows of the past with a value: {past[0][0]:,}",
             f"DELETE HISTORY FROM {table_sql}",
             not past[0][0],
         )
@@ -167,7 +167,7 @@ def _mysql(ask: Database, table_sql: str, column_sql: str) -> _Found:
         ask,
         "SELECT count FROM information_schema.innodb_metrics WHERE name = 'trx_rseg_history_len'",
     )
-    yield "old versions in the undo log", f"about {undo:,} entries", "wait until they are purged"
+    yield "old versions in the undo log", f"about {undo:,}", "wait until they are purged"
     yield "freed places in the pages of the table", "", f"OPTIMIZE TABLE {table_sql}"
     is_on = _number(ask, "SELECT @@log_bin")
     yield (

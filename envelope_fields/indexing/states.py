@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from envelope_fields.census.columns import index_columns
-from envelope_fields.exceptions import IndexNotReady
+from envelope_fields.exceptions import IndexNotReady, quantity
 from envelope_fields.indexing import runs, steps
 from envelope_fields.indexing.collisions import require_constraints
 from envelope_fields.indexing.rows import IndexedTable, find_indexes
@@ -216,10 +216,10 @@ class _Bringing:
         index_states.change_index_state(self.label, IndexState.FILLING, actor=self.actor)
         self.report.state = IndexState.FILLING
         raise self._not_ready(
-            f"is {IndexState.FILLING.label} again: since every row "
-            f"was found right, {self.report.problems:,} rows were written without it. A build that "
-            "does not know the index is still running, or SQL of your own or a re-encryption has "
-            f"written values. End that, and run `python manage.py rebuild_indexes {self.label} "
+            f"is {IndexState.FILLING.label} again: since every row was found right, "
+            f"{quantity(self.report.problems, 'row')} changed without it. A build that does not "
+            "know the index is still running, or SQL of your own or a re-encryption has written "
+            f"values. End that, and run `python manage.py rebuild_indexes {self.label} "
             f"--to reading` again. The run {last.pk} lists the rows."
         )
 
@@ -252,7 +252,7 @@ class _Bringing:
             return
         why = f"the run {last.pk} is {last.state}. {last.error}".rstrip()
         if last.state == RotationState.COMPLETED:
-            why = f"{self.report.problems:,} rows are in the way. The run {last.pk} lists them."
+            why = f"{quantity(self.report.problems, 'row')} in the way, see the run {last.pk}."
         raise self._not_ready(f"does not become {to.label}: {why}")
 
     def _not_ready(self, why: str) -> IndexNotReady:

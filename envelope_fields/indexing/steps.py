@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from envelope_fields import databases
-from envelope_fields.exceptions import IndexNotReady
+from envelope_fields.exceptions import IndexNotReady, quantity
 from envelope_fields.fields.index.uniqueness import lost_with
 from envelope_fields.indexing import runs
 from envelope_fields.indexing.collisions import require_constraints
@@ -135,7 +135,7 @@ def _not_verified(index: Any, since: datetime) -> str:
     if found is None:
         return f"no verification that began after {as_utc(since)} has compared every row"
     wrong = runs.wrong_rows(found)
-    return f"the verification {found.pk} has found {wrong:,} rows wrong" if wrong else ""
+    return f"the verification {found.pk} has found {quantity(wrong, 'row')} wrong" if wrong else ""
 
 
 def refuse_while_emptied(index: Any, to: str) -> None:

@@ -204,7 +204,7 @@ class Scope(ABC):
     """
 
     most_passes = inf  # over its columns, while others write
-    why_some_stay = (  # after the number of those values
+    why_some_stay = (  # after how many values these are
         "stayed where they are in two passes: others held locks on their rows all the time, "
         "their key changed while they were written, or a trigger or a rule of the table drops "
         "what is written. Run it again; if they stay again, look for a trigger."

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from envelope_fields import models
 from envelope_fields.conf import configuration
+from envelope_fields.exceptions import quantity
 from envelope_fields.jobs.ranges import Sums, failures_of, sums_of
 from envelope_fields.jobs.runs import HEARTBEAT_EVERY
 
@@ -154,7 +155,7 @@ def run_title(run: models.RotationRun) -> str:
     if run.master_key is not None:
         return str(run.master_key)
     keys = _keys(run).count()
-    return f"{keys:,} keys" if keys else "all keys"
+    return quantity(keys, "key") if keys else "all keys"
 
 
 def run_content(run: models.RotationRun) -> dict[str, Any]:

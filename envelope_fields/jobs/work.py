@@ -21,6 +21,7 @@ from django.utils import timezone
 from envelope_fields import databases, models
 from envelope_fields.census.columns import Column, find_column
 from envelope_fields.conf import configuration
+from envelope_fields.exceptions import quantity
 from envelope_fields.jobs import ranges, runs
 from envelope_fields.jobs.batches import Batches, persist
 from envelope_fields.jobs.job import BatchResult, Job, scope_of
@@ -222,8 +223,8 @@ class Pass:
         elif self.number < self.scope.most_passes and (self.number == 1 or any(lately)):
             self._begin_next(remaining)
         else:
-            stayed = sum(remaining.values())
-            end(models.RotationState.FAILED, f"{stayed:,} values {self.scope.why_some_stay}")
+            stayed = quantity(sum(remaining.values()), "value")
+            end(models.RotationState.FAILED, f"{stayed} {self.scope.why_some_stay}")
 
     def _begin_next(self, remaining: Mapping[Column, int]) -> None:
         here = runs.all_runs().filter(pk=self.run.pk, pass_number=self.number, is_planned=True)

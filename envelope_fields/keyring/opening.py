@@ -107,7 +107,10 @@ def _named(row: KeyRow, error: Exception) -> Exception:
     """Return an error about what is stored of a version, saying of which: root keys do not know."""
     if not isinstance(error, WrappedKeyAltered):
         return error
-    named = error.saying(f"{row.state}: {error}")
+    named = error.saying(
+        f"{row.state}: {str(error).removesuffix('.')}. Have ROOT_KEYS name the root key that "
+        "wrapped it, or restore its row from a backup of the keys."
+    )
     named.__cause__ = error.__cause__
     return named
 

@@ -150,8 +150,8 @@ def locked_keys(using: str, key_ids: Iterable[UUID]) -> list[MasterKey]:
     if len(found) < len(wanted):
         missing = sorted(set(wanted).difference(row.pk for row in found))
         raise MasterKeyNotFound(
-            f"There is no master key {missing[0]} in the database {using!r}"
-            f"{f', nor {len(missing) - 1:,} others' if len(missing) > 1 else ''}."
+            f"Missing in the database {using!r}: the master key {missing[0]}"
+            f"{f' and {len(missing) - 1:,} more' if len(missing) > 1 else ''}."
         )
     return [as_expected(row) for row in found]
 

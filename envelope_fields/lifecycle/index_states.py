@@ -14,7 +14,7 @@ from django.db.models import F, QuerySet
 
 from envelope_fields import audit, databases
 from envelope_fields.conf import configuration
-from envelope_fields.exceptions import IndexNotBegun, IndexNotReady
+from envelope_fields.exceptions import IndexNotBegun, IndexNotReady, quantity
 from envelope_fields.lifecycle import context, index_triggers
 from envelope_fields.lifecycle.operations import Operation
 from envelope_fields.lifecycle.other_processes import known_everywhere
@@ -157,7 +157,7 @@ def _refuse_until_known(row: BlindIndex, what: str) -> None:
         raise IndexNotReady(
             f"It is too early: the blind index {row.label} is {IndexState(row.state).label} since "
             f"{row.state_changed_at:%H:%M:%S}, and other processes may {what} for "
-            f"{ceil(seconds)} seconds more."
+            f"{quantity(ceil(seconds), 'second')} more."
         )
 
 

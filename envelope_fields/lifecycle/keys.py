@@ -17,7 +17,7 @@ from django.db import Error, connections
 from django.db.models import F, QuerySet
 
 from envelope_fields.conf import configuration
-from envelope_fields.databases.errors import passes, refusal_text
+from envelope_fields.databases.errors import refusal_text
 from envelope_fields.exceptions import EnvelopeError, MasterKeyNotFound, MasterKeyUnusable
 from envelope_fields.lifecycle.operations import Operation
 from envelope_fields.lifecycle.representation import Row, named
@@ -250,14 +250,9 @@ class Refused:
 
 @contextmanager
 def collecting(refused: list[Refused], row: KeyRow) -> Iterator[None]:
-    """Add what the block raises to `refused`; a connection that was lost is opened for the next."""
+    """Add what the block raises to `refused`."""
     try:
         yield
     except Exception as error:
-        met = Refused(row, error)
-        text = f"{named(row)}: {error}" if isinstance(error, EnvelopeError) else str(met)
-        _logger.warning("%s", text, exc_info=not isinstance(error, EnvelopeError | Error))
-        refused.append(met)
-        refusal = error.__cause__ if isinstance(error, EnvelopeError) else error
-        if isinstance(refusal, Error):
-            passes(refusal, configuration().database)
+        _logger.warning("%s: %s", named(row), error, exc_info=not isinstance(error, EnvelopeError))
+        refused.append(Refused(row, error))

@@ -17,7 +17,7 @@ from envelope_fields.census.columns import Column, encrypted_columns, tables_of
 from envelope_fields.census.uncounted import failing
 from envelope_fields.census.values import counted
 from envelope_fields.conf import configuration
-from envelope_fields.exceptions import MasterKeyUnusable
+from envelope_fields.exceptions import MasterKeyUnusable, quantity
 from envelope_fields.lifecycle import certificates, context, other_processes
 from envelope_fields.lifecycle.certificates import ShredCertificate, ShredConfirmation
 from envelope_fields.lifecycle.context import performing
@@ -202,7 +202,7 @@ def in_other_formats(key: str | None) -> list[NotCounted]:
         NotCounted(
             column.database,
             column.location,
-            f"{group.values:,} values in the format of {group.format}, which are under no key of "
+            f"{quantity(group.values, 'value')} in the format of {group.format}, under no key of "
             "this package: convert them, or delete their rows",
         )
         for column in _written_under(key, columns)
@@ -232,8 +232,8 @@ def in_clear(key: str | None) -> list[NotCounted]:
         NotCounted(
             column.database,
             f"{column.table_sql}.{column.field.plain_field.column}",  # type: ignore[attr-defined]
-            f"{values:,} values in clear, which {column} converts: bring it to the phase `only` "
-            "first, or delete their rows",
+            f"{quantity(values, 'value')} in clear, which {column} converts: bring it to "
+            "the phase `only` first, or delete their rows",
         )
         for column, values in found
         if values

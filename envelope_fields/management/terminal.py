@@ -16,6 +16,7 @@ from django.core.management.base import OutputWrapper
 from django.db import connections
 
 from envelope_fields.conversion.representation import numbers_text
+from envelope_fields.exceptions import quantity
 from envelope_fields.jobs import representation
 from envelope_fields.models import MasterKey, RotationFailure, RotationRun, RotationState
 from envelope_fields.rotation import Forecast, failures, find_run, pause, progress
@@ -188,7 +189,7 @@ def move_line(content: Mapping[str, Any]) -> str:
 def forecasts_as_text(found: Mapping[MasterKey, Sequence[Forecast]], workers: int) -> str:
     """Return what would be done."""
     lines = [
-        f"{key}: {each.values:,} values of {each.field} in "
+        f"{key}: {quantity(each.values, 'value')} of {each.field} in "
         f"{in_schema(each.schema)}{each.database!r}, "
         f"about {duration(each.seconds / workers)}"
         for key, forecasts in found.items()
@@ -202,8 +203,9 @@ def forecasts_as_text(found: Mapping[MasterKey, Sequence[Forecast]], workers: in
 def plain_as_text(found: Iterable[PlainValues]) -> list[str]:
     """Return a line for each field that holds values that no run moves, and why."""
     return [
-        f"{each.field} in {in_schema(each.schema)}{each.database!r}: {each.values:,} values, each "
-        f"{each.cause}: {_why_not_moved(each)} They were not moved, and cannot be read."
+        f"{each.field} in {in_schema(each.schema)}{each.database!r}: "
+        f"{quantity(each.values, 'value')}, {each.cause}: {_why_not_moved(each)} "
+        "None was moved, and none can be read."
         for each in found
     ]
 
@@ -220,22 +222,22 @@ def run_as_text(done: RotationRun) -> str:
     by_key = representation.key_contents(done) if is_about_keys else []
     stayed = "failed" if done.state == RotationState.COMPLETED else "left"
     lines = [
-        f"{key['alias'] or key['id']}: {key['total'] - key['remaining']:,} values "
+        f"{key['alias'] or key['id']}: {quantity(key['total'] - key['remaining'], 'value')} "
         f"{_WORDS[done.kind]}, {key['remaining']:,} {stayed}."
         for key in by_key
     ]
     numbers = progress(done)
     what = (
-        f"{numbers.moved:,} values {_WORDS[done.kind]}"
+        f"{quantity(numbers.moved, 'value')} {_WORDS[done.kind]}"
         if done.kind in _WORDS
-        else (f"{numbers.total - numbers.remaining:,} rows compared")
+        else f"{quantity(numbers.total - numbers.remaining, 'row')} compared"
     )
     text = (
         f"{representation.run_title(done)}: {what}, {numbers.failed:,} failed. "
         f"Run {done.pk}: {done.state}."
     )
     if numbers.rate:
-        text += f" {numbers.rate:,.0f} values a second."
+        text += f" {quantity(round(numbers.rate), 'value')} a second."
     return "\n".join([*lines, text])
 
 

@@ -17,7 +17,7 @@ from django.db.models import Model
 
 from envelope_fields.databases import database
 from envelope_fields.databases.errors import says_no_column, says_no_table
-from envelope_fields.exceptions import EnvelopeError
+from envelope_fields.exceptions import EnvelopeError, quantity
 from envelope_fields.keyring.conversions import conversions_now
 from envelope_fields.migrating.plan import Plan, done_to, refuse_within, run_within, states_before
 from envelope_fields.models import ColumnPhase
@@ -91,9 +91,9 @@ class _Drop:
         values = self._count(using, self.old)
         if values:
             return (
-                f"{self._what} would drop {values:,} values in clear of {field}, in the database "
-                f"{using!r}: its phase is {phase or ColumnPhase.CLEAR}. Bring it to `only` first: "
-                f"`python manage.py convert_field {field} --to only`."
+                f"{self._what} would drop {quantity(values, 'value')} in clear of {field}, in the "
+                f"database {using!r}: its phase is {phase or ColumnPhase.CLEAR}. Bring it to "
+                f"`only` first: `python manage.py convert_field {field} --to only`."
             )
         if phase in _UNDER_WAY and self._count(using, None):
             return (
@@ -112,8 +112,8 @@ class _Drop:
         values = self._count(using, self.new, without=self.old)
         if values:
             return (
-                f"{self._what}, reversed, would drop {values:,} values of {field}, in the database "
-                f"{using!r}, which are in its encrypted column alone."
+                f"{self._what}, reversed, would drop {quantity(values, 'value')} of {field}, in "
+                f"the database {using!r}, that its column in clear lacks: copy them there first."
             )
         return ""
 

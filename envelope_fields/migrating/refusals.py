@@ -33,7 +33,7 @@ from envelope_fields.census.uncounted import undeclared
 from envelope_fields.census.values import counted, key_versions
 from envelope_fields.conf import configuration
 from envelope_fields.databases.tables import count_values, count_with_history, lacks_cast
-from envelope_fields.exceptions import EnvelopeError, documentation_page
+from envelope_fields.exceptions import EnvelopeError, documentation_page, quantity
 from envelope_fields.keyring.conversions import conversions_now
 from envelope_fields.migrating.plan import (
     Conversion,
@@ -142,10 +142,10 @@ def _refusal(conversion: Conversion, field: Any, was: Any, becomes: Any, using: 
     if count and not _remain_readable(conversion, field, was, becomes, using):
         stay = "unencrypted" if conversion.encrypts else "encrypted"
         return (
-            f"{would} leave its {count} values in the database {using!r} {stay}: none could "
-            f"be read. Add a second column and copy the values into it: {_HOW_TO} says how. If "
-            "they were converted by other means, the operation belongs into the state_operations "
-            f"of SeparateDatabaseAndState.{_of_the_past(field, using)}"
+            f"{would} leave its {quantity(count, 'value')} in the database {using!r} {stay}: none "
+            f"could be read. Add a second column and copy the values into it: {_HOW_TO} says how. "
+            "If they were converted by other means, the operation belongs into the "
+            f"state_operations of SeparateDatabaseAndState.{_of_the_past(field, using)}"
         )
     if not count and lacks_cast(was, becomes, using):
         return (

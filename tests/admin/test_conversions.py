@@ -216,7 +216,7 @@ class TestColumnInClear:
         OldVisit.objects.filter(pk=OldVisit.objects.first().pk).update(report="of an old build")
         worked(client, "compare")
         refused = client.post(step_url("verified"), follow=True)
-        assert "1 rows differed and were filled again" in said(refused)[-1]
+        assert "1 row differed and had to be filled again" in said(refused)[-1]
         worked(client, "compare")
         client.post(step_url("verified"))
         assert phase_now(field()) == "verified"
@@ -300,7 +300,7 @@ class TestOtherPackage:
     def test_to_its_end(self, client, begun):
         assert steps(client, LEGACY) == ["convert", "finish"]
         refused = client.post(step_url("finish", LEGACY), follow=True)
-        assert "are left" in said(refused)[-1]
+        assert " left. To convert" in said(refused)[-1]
         worked(client, "convert", LEGACY)
         client.post(step_url("finish", LEGACY))
         assert client.get(page_url(LEGACY)).context["row"].phase == "finished"

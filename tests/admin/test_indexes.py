@@ -172,7 +172,7 @@ class TestRuns:
 
     def test_cancelling_one(self, client):
         for kind, said_then in (
-            ("rebuild_index", "What was written stays so: 0 rows."),
+            ("rebuild_index", "Rows that were written stay so: 0."),
             ("verify_index", "It has written nothing."),
         ):
             index = Person._meta.get_field("email_index")
@@ -205,7 +205,7 @@ class TestRuns:
 class TestCollisions:
     def test_there_are_none(self, client):
         response = client.post(step_url("collisions"), follow=True)
-        assert said(response) == ["3 rows have a normal form, and no two have the same."]
+        assert said(response) == ["No two rows have the same normal form, of 3."]
 
     def test_they_are_named_by_their_rows(self, client, people):
         with connection.cursor() as cursor:
@@ -239,7 +239,7 @@ class TestStates:
         done("rebuild_index")
         done("verify_index")
         page = client.get(step_url("verified"))
-        assert "compared 3 rows: 0 are wrong." in page.text
+        assert ": 3. Wrong: 0." in page.text
         shown = {"shown": page.context["shown"]}
         response = client.post(step_url("verified"), shown, follow=True)
         assert said(response) == [f"The index {LABEL} is verified."]

@@ -101,7 +101,7 @@ class TestStarting:
         assert run.only_fields == ["tests.TenantNote.text"]
         assert run.limits == Limits(max_rate=10, batch_size=10, nice_ratio=0.5).as_json()
         page = client.get(run_url(run)).text
-        assert "at most 10 values a second, rests 0.5 seconds for each second of work" in page
+        assert "at most 10 values a second, rests for 0.5 times as long as it works" in page
         rotation.run(run)
         assert {row.version.number: row.values for row in rotation.census("tenant")} == {1: 5, 3: 6}
 

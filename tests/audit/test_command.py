@@ -30,7 +30,7 @@ def verify(*arguments):
 def test_an_intact_trail(trail):
     passed, out = verify()
     assert passed
-    assert "All 3 events are as they were recorded." in out
+    assert "All events are as they were recorded: 3." in out
     assert "only a known --head can tell" in out
     assert f"head: {audit.head()}\n" in out
 

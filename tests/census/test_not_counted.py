@@ -133,7 +133,7 @@ class TestCommitting:
         with made("TABLE", "odd_copy", f"SELECT * FROM {TABLE}"):
             (found,) = named("odd_copy")
             assert found.location.endswith("odd_copy.text")
-            assert "holds 1 values under key versions that are known" in found.reason
+            assert "holds 1 value under key versions that are known" in found.reason
             with connection.cursor() as cursor:
                 cursor.execute("UPDATE odd_copy SET text = 'plain'")
             assert named("odd_copy") == []

@@ -91,7 +91,7 @@ def test_a_column_that_was_not_renamed_yet_is_named():
     execute(f"ALTER TABLE north.{TABLE} RENAME COLUMN text TO words")
     (found,) = not_counted()
     assert found.location == f"north.{TABLE}.words"
-    assert "not migrated yet; it holds 1 values" in found.reason
+    assert "not migrated yet; it holds 1 value" in found.reason
     with pytest.raises(ConfirmationRequired, match="not migrated yet"):
         schedule_deletion("default")
 
@@ -135,7 +135,7 @@ def test_settings_limit_the_schemas_and_what_they_leave_out_is_named():
         assert counts() == {("corp", 1)}
         (left_out,) = not_counted()
     assert (left_out.database, left_out.location) == ("default", "acme.tests_note.text")
-    assert 'left out by ENVELOPE_FIELDS["SCHEMAS"]; it holds 1 values' in left_out.reason
+    assert 'left out by ENVELOPE_FIELDS["SCHEMAS"]; it holds 1 value' in left_out.reason
 
 
 def tenants(database):

@@ -60,7 +60,7 @@ class TestStoredVersions:
         root_key(another_root_key(), name="new")
         (message,) = check_stored_versions(KEYS)
         assert message.id == "envelope_fields.E004"
-        assert message.msg.startswith("2 stored master key version(s) cannot be opened.")
+        assert message.msg.startswith("2 stored master key versions cannot be opened.")
         assert "'default'" in message.msg
 
     def test_a_root_key_that_is_missing_is_reported_once(self, root_key):
@@ -194,7 +194,7 @@ class TestFurtherWraps:
         root_keys("one", "two", "three", one=["two", "three"])
         (message,) = check_further_wraps(KEYS)
         assert message.id == "envelope_fields.W005"
-        assert "2 master key version(s)" in message.msg
+        assert "does not wrap 2 master key versions" in message.msg
         assert "'three'" in message.msg
         disable("lab")
         MasterKey.objects.filter(alias="lab").update(state=KeyState.DESTROYED)

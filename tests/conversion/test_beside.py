@@ -109,7 +109,7 @@ class TestConverting:
         (row,) = theirs(1)
         out, error = convert(label, "finished", "--dry-run")
         assert error == ""
-        assert f"1 values of {vector.package}: to convert them takes about" in out
+        assert f"1 value of {vector.package}: to convert them takes about" in out
         assert (stored(row, name), ColumnConversion.objects.count()) == (None, 0)
 
     def test_what_does_not_open_is_listed_and_stays(self, theirs, vector, name, label):
@@ -123,7 +123,7 @@ class TestConverting:
         assert "not all values of a sample open, and nothing was written" in error
         assert stored(good, name) is None
         _, error = convert(label, "finished", "--skip-unreadable")
-        assert "1 values of" in error
+        assert "1 value of" in error
         assert str(bad.pk) in error
         assert "no format" not in error
         assert stored(bad, f"{name}_theirs") == before
@@ -141,7 +141,7 @@ class TestConverting:
         assert convert(label, "finished")[1] == ""
         (late,) = theirs(1)
         _, error = convert(label, "finished")
-        assert "1 values of" in error
+        assert "1 value of" in error
         with pytest.raises(MalformedEnvelope, match="finished"):
             getattr(Card.objects.get(pk=late.pk), name)
         assert stored(late, f"{name}_theirs") is not None

@@ -112,7 +112,7 @@ class TestConverting:
         raw = written.fernet("late")
         (late,) = letters(raw)
         _out, error = command("convert_field", LABEL, "--to=finished")
-        assert "1 values of django-fernet-fields are left" in error
+        assert "1 value of django-fernet-fields left" in error
         assert stored(late, "text") == raw
         with pytest.raises(MalformedEnvelope):
             Letter.objects.get(pk=late.pk).text  # noqa: B018
@@ -162,7 +162,7 @@ class TestSample:
         out, error = command("convert_field", LABEL, "--to=finished", "--skip-unreadable")
         assert "2 values converted, 1 failed" in out
         assert f"tests.Letter.text {rows[-1].pk}: DecryptionFailed" in error
-        assert "1 values of django-fernet-fields are left" in error
+        assert "1 value of django-fernet-fields left" in error
         assert stored(rows[-1], "text").startswith(b"g")
         assert ColumnConversion.objects.get().phase == Phase.CONVERTING
 
@@ -359,7 +359,7 @@ class TestStanding:
         assert error == ""
         letters(written.fernet("x", secret="another"))
         _, error = command("verify_envelopes", "--field", LABEL)
-        assert error == "1 stored values cannot be read."
+        assert error == "Stored values that cannot be read: 1."
 
 
 class TestRights:
@@ -405,7 +405,7 @@ class TestRefusals:
 
     def test_finish_with_values_left(self):
         letters(*both(1))
-        with pytest.raises(ConversionRefused, match="1 values of django-cryptography"):
+        with pytest.raises(ConversionRefused, match="1 value of django-cryptography"):
             phases.finish(phases.convertible(LABEL))
 
 

@@ -4,7 +4,6 @@ import copy
 import logging
 import pickle
 from datetime import timedelta
-from io import BytesIO
 
 import pytest
 from asgiref.sync import sync_to_async
@@ -30,11 +29,9 @@ from envelope_fields.exceptions import (
     OpeningNeedsThread,
 )
 from envelope_fields.fields import EncryptedQuerySet, EncryptedTextField, open_values
-from envelope_fields.fields.conversion.attribute import MIRRORED
-from envelope_fields.fields.index.rows import StoredIndex
-from envelope_fields.fields.masks import DOTS, Mask, MaskedPart, Unopened
+from envelope_fields.fields.masks import DOTS, Mask
 from envelope_fields.fields.prepared import Kept
-from envelope_fields.fields.sealed import AssignedValue, BroughtValue, SealedValue
+from envelope_fields.fields.sealed import SealedValue
 from envelope_fields.grants import grant, revoke
 from envelope_fields.lifecycle import create_master_key, disable, enable, rotate_master_key
 from envelope_fields.models import AuditEvent, KeyGrant
@@ -306,26 +303,6 @@ class TestPickles:
             str(held)
         assert held.__reduce__() == (unpickled, (kind, names, *rest))
         assert repr(Mask(held)) == f"<Mask of {'.'.join(names)}: {DOTS}>"
-
-    def test_what_they_name_stays_where_it_is(self, note):
-        """While one build takes the place of another, each opens what the other has queued."""
-
-        class Names(pickle.Unpickler):
-            def find_class(self, module, name):
-                named.add(f"{module}.{name}")
-                return super().find_class(module, name)
-
-        named = set()
-        value = vars(Note.objects.get())["text"]
-        kinds = [value, value.as_kind(AssignedValue), value.as_kind(BroughtValue)]
-        masks = [Mask(value), MaskedPart(value), Unopened(value)]
-        Names(BytesIO(pickle.dumps([*kinds, *masks, StoredIndex(b"x"), MIRRORED]))).load()
-        assert {name.removeprefix("envelope_fields.fields.") for name in named} == {
-            *("sealed._unpickled", "sealed.SealedValue"),
-            *("sealed.AssignedValue", "sealed.BroughtValue"),
-            *("masks.Mask", "masks.MaskedPart", "masks.Unopened"),
-            *("index.rows.StoredIndex", "conversion.attribute.MIRRORED"),
-        }
 
     def test_its_version_was_rotated_meanwhile(self, note):
         pickled = pickle.dumps(Note.objects.get())

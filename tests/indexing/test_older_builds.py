@@ -82,7 +82,7 @@ class TestWhileOneWrites:
                    if each.email)  # fmt: skip
 
     def is_refused(self):
-        with pytest.raises(IndexNotReady, match="1 rows were written without it") as refused:
+        with pytest.raises(IndexNotReady, match="1 row changed without it") as refused:
             bring_to(tables(), "reading")
         [wrong] = failures(refused.value.report.last_run)
         assert wrong.cause in ("Missing", "Differs")
@@ -130,7 +130,7 @@ def test_single_steps(people):
         change_state(index, "reading")
     inserts(people)
     run(start(index, "verify_index", using="default"))
-    with pytest.raises(IndexNotReady, match="has found 1 rows wrong"):
+    with pytest.raises(IndexNotReady, match="has found 1 row wrong"):
         change_state(index, "reading")
     verify()
     assert change_state(index, "reading").state == "reading"

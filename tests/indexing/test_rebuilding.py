@@ -123,7 +123,7 @@ def test_what_an_old_build_has_changed(people, table):
         people[0].pk,
     )
     assert causes(table) == ["Differs"]
-    with pytest.raises(IndexNotReady, match="1 rows are in the way") as refused:
+    with pytest.raises(IndexNotReady, match="1 row in the way") as refused:
         bring_to([table], "reading")
     [failure] = failures(refused.value.report.last_run)
     assert (failure.row, failure.cause) == (str(people[0].pk), "Collision")

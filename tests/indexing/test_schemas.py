@@ -103,7 +103,7 @@ def test_a_row_of_another_schema_does_not_keep_it_from_verified(capsys):
 def test_one_schema_that_is_wrong_keeps_it_from_being_read(capsys):
     make_schema("acme", "ada@example.org")
     execute("UPDATE acme.tests_person SET email = decode(repeat('01', 120), 'hex')")
-    with pytest.raises(CommandError, match="1 rows are in the way"):
+    with pytest.raises(CommandError, match="1 row in the way"):
         call_command("rebuild_indexes", LABEL, to="reading")
     with pytest.raises(CommandError, match="in the schema 'acme'"):
         call_command("verify_indexes", LABEL)

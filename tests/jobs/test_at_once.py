@@ -262,7 +262,7 @@ def test_a_row_that_stays_locked_is_said():
 
     _, run = at_once(hold, turn)
     assert run.state == RotationState.FAILED
-    assert "1 values stayed" in run.error
+    assert "1 value stayed" in run.error
     assert rotation.run("default").state == RotationState.COMPLETED
 
 

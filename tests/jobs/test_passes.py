@@ -373,7 +373,7 @@ def test_rows_of_which_a_trigger_drops_what_is_written_are_told(subtests):
         with subtests.test(each), with_trigger({connection.vendor: each}, "tests_note", rows[2].pk):
             run = rotation.run("default")
             assert run.state == RotationState.FAILED
-            assert "1 values stayed" in run.error
+            assert "1 value stayed" in run.error
             assert "trigger" in run.error
 
 

@@ -10,7 +10,6 @@ from envelope_fields import audit, keyring
 from envelope_fields.keyring import rows
 from envelope_fields.lifecycle import (
     create_master_key,
-    moving,
     rewrap_master_keys,
     rotate_master_key,
     under_other_root_keys,
@@ -55,12 +54,6 @@ def test_no_value_is_unreadable_at_any_time(root_keys):
     assert under_other_root_keys("default") == []
     assert {note.text for note in TenantNote.objects.all()} == {"first of lab", "first of ward"}
     assert audit.verify().intact
-
-
-END = {
-    "postgresql": "SELECT pg_terminate_backend(pg_backend_pid())",
-    "mysql": "KILL CONNECTION CONNECTION_ID()",
-}
 
 
 class Killed(BaseException):
@@ -126,26 +119,6 @@ def test_a_mover_may_be_killed_at_every_step():
     moves = AuditEvent.objects.filter(action="rewrap_master_key")
     assert moves.count() == versions, "each was moved once"
     assert audit.verify().intact
-
-
-@pytest.mark.skipif("connection.vendor == 'sqlite'", reason="it has no connection to lose")
-def test_a_connection_that_is_lost_keeps_one_version_alone(caplog, monkeypatch):
-    users.first_values()
-    waiting, moved, met = len(under_other_root_keys("one")), moving._moved, []
-
-    def lose(row, *args):
-        if not met:
-            met.append(row)
-            with connection.cursor() as cursor:
-                cursor.execute(END[connection.vendor])
-        return moved(row, *args)
-
-    monkeypatch.setattr(moving, "_moved", lose)
-    done = rewrap_master_keys("one")
-    assert [refused.row for refused in done.refused] == met
-    assert "The connection was lost" in str(done.refused[0])
-    assert (len(done.moved), done.remaining) == (waiting - 1, 1)
-    assert not any(record.exc_info for record in caplog.records)
 
 
 @pytest.mark.any_django

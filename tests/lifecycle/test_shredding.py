@@ -73,7 +73,7 @@ def test_certificate_names_what_another_package_has_stored():
     store(letter, "text", b"a column of another key")
     [named] = shred(key).not_counted
     assert "tests_letter" in named
-    assert "1 values in the format of plaintext" in named
+    assert "1 value in the format of plaintext" in named
 
 
 def test_one_version_alone(key):

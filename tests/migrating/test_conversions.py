@@ -133,7 +133,7 @@ def test_columns_of_every_type_and_name(project, field):
     value = b"1" if isinstance(field, models.BinaryField) else 1
     project.rows(LABEL, "Patient").create(notes=value)
     project.add(LABEL, alter("notes", EncryptedJSONField(null=True)))
-    with pytest.raises(ConversionRefused, match="leave its 1 values"):
+    with pytest.raises(ConversionRefused, match="leave its 1 value"):
         project.migrate()
 
 
@@ -318,7 +318,7 @@ class TestBackwards:
             converted.migrate(LABEL, "0001")
         assert str(error.value).startswith(
             "Reversing the migration zzz_clinic.0002 would make zzz_clinic.Patient.notes a field "
-            "that is not encrypted, and leave its 1 values in the database 'scratch' encrypted"
+            "that is not encrypted, and leave its 1 value in the database 'scratch' encrypted"
         )
         assert converted.rows(LABEL, "Patient").get().notes == "a"
 
@@ -354,7 +354,7 @@ class TestBackwards:
         converted.add(LABEL, SeparateDatabaseAndState(both, both))
         converted.migrate()
         converted.rows(LABEL, "Patient").create(notes="plain")
-        with pytest.raises(ConversionRefused, match="an encrypted field, and leave its 1 values"):
+        with pytest.raises(ConversionRefused, match="an encrypted field, and leave its 1 value"):
             converted.migrate(LABEL, "0002")
 
     def test_forwards_to_a_plain_field(self, converted):

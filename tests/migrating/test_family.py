@@ -94,7 +94,7 @@ def test_a_column_with_values_stays_what_it_is(project, before, after):
         project.migrate()
     for each in altered:
         assert f"zzz_clinic.Patient.{each} " in str(caught.value)
-    assert str(caught.value).count("leave its 1 values") == len(FAMILY)
+    assert str(caught.value).count("leave its 1 value") == len(FAMILY)
     found = values(project)
     assert {**found, "Binary": bytes(found["Binary"])} == VALUES
 

@@ -103,7 +103,7 @@ def test_column_whose_type_changes_is_refused(project, today):
     project.rows(LABEL, "Patient").create(notes=STORED[0].decode())
     today(FernetFields())
     project.add(LABEL, alter("notes", EncryptedTextField(null=True)))
-    with pytest.raises(ConversionRefused, match="1 values"):
+    with pytest.raises(ConversionRefused, match="1 value"):
         project.migrate()
 
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db(databases="__all__")
 
 PLAIN = {"database": "default", "schema": None, "field": "tests.Note.text", "values": 2,
          "cause": "not an envelope"}  # fmt: skip
-SAID = r"tests\.Note\.text in 'default': 2 values, each not an envelope"
+SAID = r"tests\.Note\.text in 'default': 2 values, not an envelope"
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +64,7 @@ def test_in_the_fields_that_are_asked_for():
 def test_beforehand():
     out = StringIO()
     call_command("rewrap", dry_run=True, stdout=out)
-    assert "tests.Note.text in 'default': 2 values, each not an envelope" in out.getvalue()
+    assert "tests.Note.text in 'default': 2 values, not an envelope" in out.getvalue()
     out = StringIO()
     call_command("rewrap", dry_run=True, json=True, stdout=out)
     assert json.loads(out.getvalue()) == [{"not_envelopes": [PLAIN]}]

@@ -188,7 +188,7 @@ def test_rows_that_share_a_primary_key_are_told_apart(capsys):
             cursor.execute(
                 "UPDATE ONLY tests_note SET text = set_byte(text, 100, get_byte(text, 100) # 1)"
             )
-            with pytest.raises(CommandError, match="3 stored values"):
+            with pytest.raises(CommandError, match="cannot be read: 3"):
                 call_command("verify_envelopes")
         finally:
             cursor.execute("DROP TABLE heir")

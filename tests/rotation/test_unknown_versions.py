@@ -57,7 +57,7 @@ def test_a_version_that_is_made_meanwhile_is_known(monkeypatch):
 def test_a_rewrap_does_not_say_that_every_value_is_where_it_belongs():
     unknown_notes(b"one gone", b"another.")
     said = (
-        r"tests\.Note\.text in 'default': 2 values, each under a key version that is not there: "
+        r"tests\.Note\.text in 'default': 2 values, under a key version that is not there: "
         "restore its row from a backup of the keys before the key is rotated again"
     )
     out = StringIO()

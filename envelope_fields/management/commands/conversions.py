@@ -6,8 +6,8 @@ from django.core.management import CommandError, CommandParser
 
 from envelope_fields.conversion import phases
 from envelope_fields.conversion.column_phases import moving_fields
-from envelope_fields.conversion.phases import Standing, remaining_text
-from envelope_fields.conversion.representation import move_content, standing_content
+from envelope_fields.conversion.phases import Standing
+from envelope_fields.conversion.representation import move_content, numbers_text, standing_content
 from envelope_fields.lifecycle.representation import as_utc
 from envelope_fields.management import EnvelopeCommand
 from envelope_fields.management.terminal import move_line
@@ -38,6 +38,5 @@ class Command(EnvelopeCommand):
 
 
 def _line(found: Standing) -> str:
-    remaining = f"{remaining_text(found)} are left" if found.remaining else "nothing is left"
     since = f" since {as_utc(found.since)}" if found.since else ""
-    return f"{found.field}: {found.phase.label}{since}; {remaining}, {found.envelopes:,} envelopes."
+    return f"{found.field}: {found.phase.label}{since}; {numbers_text(standing_content(found))}."

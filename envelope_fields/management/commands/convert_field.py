@@ -10,7 +10,7 @@ from django.core.management import CommandError, CommandParser
 from envelope_fields.conversion import counts, phases, runs
 from envelope_fields.conversion.column_phases import has_moved, moving_field
 from envelope_fields.conversion.phases import ConversionRefused, Phase, Standing, remaining_text
-from envelope_fields.conversion.representation import move_content, standing_content
+from envelope_fields.conversion.representation import move_content, numbers_text, standing_content
 from envelope_fields.conversion.sample import as_text, refuse_unopened, sample
 from envelope_fields.conversion.steps import Steps
 from envelope_fields.databases.leftovers import Leftover
@@ -104,8 +104,9 @@ class Command(RunsCommand):
         lines = [f"Sample: {as_text(self._sampled)}."] if self._sampled else []
         if self._run is not None:
             lines.append(terminal.run_as_text(self._run))
-        lines.append(f"{found.field}: {found.phase.label}, {found.envelopes:,} envelopes.")
-        self.say(lambda: self._content(found), "\n".join(lines))
+        content = self._content(found)
+        lines.append(f"{found.field}: {found.phase.label}, {numbers_text(content)}.")
+        self.say(lambda: content, "\n".join(lines))
 
     def _content(self, found: Standing) -> dict[str, Any]:
         content = {**standing_content(found), "sample": list(map(asdict, self._sampled))}
@@ -118,7 +119,7 @@ class Command(RunsCommand):
         """Raise while the phase that is asked for is not reached."""
         problems = [] if self._run is None else list(terminal.problems(self._run))
         if found.remaining:
-            problems.append(f"{found.field}: {remaining_text(found)} are left.")
+            problems.append(f"{found.field}: {remaining_text(found)} left.")
         elif self._options["to"] == Phase.FINISHED and found.phase != Phase.FINISHED:
             problems.append(f"{found.field}: nothing is left, and it is not finished.")
         if problems:

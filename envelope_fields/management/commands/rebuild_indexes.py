@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management import CommandError, CommandParser
 
-from envelope_fields.exceptions import IndexNotReady
+from envelope_fields.exceptions import IndexNotReady, quantity
 from envelope_fields.indexing import IndexReport, bring_to, collisions, find_indexes
 from envelope_fields.indexing.representation import (
     begun_indexes,
@@ -117,8 +117,8 @@ def _lines(looked: dict[str, Any]) -> Iterable[str]:
     unique = "unique" if looked["unique"] else "not unique"
     yield (
         f"{looked['label']} in {location(looked['database'], looked['schema'])}, {unique}: "
-        f"{looked['values']:,} values, "
-        f"{len(found):,} have the normal form of another, {len(failed):,} could not be read."
+        f"{quantity(looked['values'], 'value')}, "
+        f"{len(found):,} with the normal form of another, {len(failed):,} could not be read."
     )
     for each in _kept_apart(looked):
         constraint = f" by {each['constraint']!r}" if each.get("constraint") else ""

@@ -37,9 +37,9 @@ def _consequence(row: Row, agreed: ShredConfirmation) -> str:
     kms = f"\nkms gave out data under it, last on {as_utc(last)}: lost too." if last else ""
     seconds = lifecycle.seconds_until_known()
     return (
-        f"{capitalized(row)} is destroyed with the {agreed.total:,} values that are under it "
-        f"now.{fields}{kms}\n{lookups_text(agreed.lookups)}It is disabled first, and "
-        f"{seconds:g} s later the values are counted again."
+        f"{capitalized(row)} is destroyed with all values that are under it now "
+        f"({agreed.total:,}).{fields}{kms}\n{lookups_text(agreed.lookups)}It is disabled first, "
+        f"and {seconds:g} s later the values are counted again."
     )
 
 

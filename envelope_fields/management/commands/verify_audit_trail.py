@@ -46,7 +46,7 @@ def _text(found: audit.Verification, head_is_known: bool) -> str:
     if len(found.problems) > SHOWN:
         lines.append(f"and {len(found.problems) - SHOWN:,} more; --json prints all")
     if found.intact and found.events:
-        lines.append(f"All {found.events:,} events are as they were recorded.")
+        lines.append(f"All events are as they were recorded: {found.events:,}.")
         if not head_is_known:
             lines.append("Whether later ones were cut off, only a known --head can tell.")
     elif found.intact:

@@ -43,7 +43,7 @@ class Command(EnvelopeCommand):
                     report.one(each)
         report.all(values, unreadable)
         if unreadable:
-            raise CommandError(f"{unreadable:,} stored values cannot be read.")
+            raise CommandError(f"Stored values that cannot be read: {unreadable:,}.")
 
 
 class _InText:

@@ -84,7 +84,7 @@ def test_schema_that_is_restored_as_it_was_before_the_move():
     assert counted(moving_field(LABEL)) == Counted(1, 1, 2)
     out, error = convert("only")
     assert error == ""
-    assert "1 values emptied, 0 failed" in out
+    assert "1 value emptied, 0 failed" in out
     with in_schema("acme"):
         [visit] = Visit.objects.all()
         assert visit.report == "of a backup"

@@ -23,7 +23,7 @@ def _in_clear():
 def test_what_is_in_clear_is_named():
     [named] = in_clear("default")
     assert "report" in named.location
-    assert "1 values in clear" in named.reason
+    assert "1 value in clear" in named.reason
     assert "text" not in named.reason
     assert in_clear("lab") == []
     Visit.objects.all().delete()
@@ -34,4 +34,4 @@ def test_what_is_in_clear_is_named():
 def test_certificate_names_it(monkeypatch):
     monkeypatch.setattr(Visit._meta.get_field("report"), "key", "lab")
     certificate = shred(create_master_key("lab"))
-    assert any("values in clear" in each for each in certificate.not_counted)
+    assert any("value in clear" in each for each in certificate.not_counted)

@@ -127,4 +127,4 @@ def test_live_day(alias):
                 getattr(visit, name)
     out, well = command("convert_field", LABELS["report"], "--to=finished")
     assert not well
-    assert f"{len(late)} values of django-fernet-fields are left" in out
+    assert f"{len(late)} values of django-fernet-fields left" in out
