@@ -134,7 +134,10 @@ class Grant(views.ApiView):
 def _found(key: MasterKey, number: int) -> KeyGrant:
     row = stored_grants().filter(master_key=key, pk=number).first()
     if row is None:
-        raise NotFound("The key has no such grant.")
+        raise NotFound(
+            "The key has no such grant: it is revoked, or was never made. GET the key's grants/ to "
+            "see those that there are."
+        )
     return row
 
 

@@ -83,7 +83,7 @@ def context_for(field: Any, instance: Any, using: str | None) -> bytes:
     except (TypeError, ValueError, ValidationError) as error:
         raise FieldError(
             f"{field} cannot be bound to its row: a column that it is bound to has no valid value "
-            f"({type(error).__name__})."
+            f"({type(error).__name__}). Assign one before the object is saved."
         ) from error
 
 

@@ -104,7 +104,8 @@ class TestRevoking:
         assert (response.status_code, response.content) == (204, b"")
         assert not KeyGrant.objects.filter(pk=row.pk).exists()
         assert AuditEvent.objects.latest("number").action == "revoke_grant"
-        problem(api.delete(key_url(key, "grants", row.pk)), 404)
+        again = problem(api.delete(key_url(key, "grants", row.pk)), 404)
+        assert "it is revoked, or was never made" in again["detail"]
 
     def test_the_last_one_takes_a_name(self, api, key):
         row = KeyGrant.objects.get()

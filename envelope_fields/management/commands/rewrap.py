@@ -30,13 +30,13 @@ class Command(RunsCommand):
         add = parser.add_argument
         add("--key", metavar="KEY", help="values under this one alone: its alias, or its id")
         add("--field", metavar="APP.MODEL.FIELD", action="append", default=[],
-            help="values of this field (or app.Model) alone; can be given again")  # fmt: skip
+            help="values of this field (or app.Model) alone; repeatable")  # fmt: skip
         add("--database", choices=list(connections), default="", help="values in this one alone")
         add("--re-encrypt", action="store_true",
             help="with new data keys, under the keys that fields have now: after a leak, or when a "
             "field was given another key")  # fmt: skip
         add("--key-version", metavar="N", type=int, action="append", default=[],
-            help="values under this version of the key alone; can be given again")  # fmt: skip
+            help="values under this version of the key alone; repeatable")  # fmt: skip
         add("--run", metavar="ID", help="work on this run, which was started elsewhere or paused")
         add("--dry-run", action="store_true", help="only say what would be done, and how long")
         self.add_workers_and_limits(parser)

@@ -24,7 +24,7 @@ class Command(EnvelopeCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--field", metavar="APP.MODEL.FIELD", action="append", default=[],
-            help="values of this field (or app.Model) alone; can be given again")  # fmt: skip
+            help="values of this field (or app.Model) alone; repeatable")  # fmt: skip
         parser.add_argument(
             "--database", choices=list(connections), default="", help="values in this one alone"
         )

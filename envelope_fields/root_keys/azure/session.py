@@ -85,8 +85,8 @@ class Session:
             key = self.key(version)
             if key.type not in RSA_TYPES:
                 raise WrappedKeyAltered(
-                    f"this master key version is wrapped as by an RSA key, and {key.id} is none: "
-                    "the row was altered"
+                    f"this master key version is wrapped as by an RSA key, and {key.id} is not "
+                    "one: the row was altered"
                 )
             e, n = (int.from_bytes(number, "big") for number in (key.jwk.e, key.jwk.n))
             self._public_keys[version] = RSAPublicNumbers(e, n).public_key()

@@ -128,7 +128,7 @@ class Module:
         if not os.path.exists(self._path):
             raise ValueError(f"the PKCS#11 module {self._path} does not exist")
         raise ValueError(
-            f"{self._path} cannot be loaded as a PKCS#11 module: it is none, it is of another "
+            f"{self._path} cannot be loaded as a PKCS#11 module: it is not one, it is of another "
             "architecture, or a library that it needs is missing (ldd lists them)"
         )
 
