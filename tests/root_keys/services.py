@@ -1,5 +1,6 @@
 """What the contract of root keys is tested against: a backend, its service, and how that fails."""
 
+import socket
 from contextlib import contextmanager
 
 from envelope_fields.exceptions import RootKeyRefused, RootKeyUnavailable
@@ -15,6 +16,18 @@ FAULTS = {
     "credentials_expired": RootKeyUnavailable,
     "credentials_missing": RootKeyUnavailable,
 }
+
+
+def reserved_port():
+    """Return a port of loopback that no other program is given for a minute, though it is free.
+
+    A connection that was closed on this side waits there (TIME_WAIT). So the kernel picks other
+    ports, and a server that names this one may take it all the same (SO_REUSEADDR).
+    """
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        with socket.create_connection(listening.getsockname()):
+            listening.accept()[0].close()
+        return listening.getsockname()[1]
 
 
 class Service:
