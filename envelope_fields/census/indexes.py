@@ -8,7 +8,7 @@ from django.db import DatabaseError, connections, router
 
 from envelope_fields.census.columns import CensusFailed, Column, columns_of, tables_of
 from envelope_fields.databases import UNLOCATED, RowsHidden, database as database_of
-from envelope_fields.databases.errors import says_no_column, says_no_table
+from envelope_fields.databases.errors import advice, says_no_column, says_no_table
 from envelope_fields.databases.tables import has_table
 from envelope_fields.exceptions import EnvelopeError
 
@@ -116,5 +116,6 @@ def _has_rows(column: Column) -> bool:
         except RowsHidden:
             return not ask.is_empty_for_certain(column.table_sql)
         raise CensusFailed(
-            f"Whether {column.location} has rows could not be asked ({type(error).__name__})."
+            f"Whether {column.location} has rows could not be asked ({type(error).__name__}). "
+            f"{advice(error, column.database)}"
         ) from error

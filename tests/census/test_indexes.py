@@ -6,10 +6,12 @@ import pytest
 from django.apps.registry import Apps
 from django.core.exceptions import ValidationError
 from django.core.management import call_command
-from django.db import connection, models
+from django.db import OperationalError, connection, models
 
 from envelope_fields import lifecycle, rotation
-from envelope_fields.census import census, columns
+from envelope_fields.census import CensusFailed, census, columns
+from envelope_fields.census.indexes import index_has_rows
+from envelope_fields.databases import database
 from envelope_fields.fields import EncryptedTextField
 from envelope_fields.fields.index import macs
 from envelope_fields.lifecycle import (
@@ -25,6 +27,7 @@ from envelope_fields.lifecycle import (
 from envelope_fields.lifecycle.witnesses import KeyPinned
 from envelope_fields.models import AuditEvent, BlindIndex, IndexState, KeyUsage, MasterKeyVersion
 from tests.keyring.indexed import index, term
+from tests.models.indexed import Person
 from tests.models.keyed import only
 
 pytestmark = pytest.mark.django_db(databases="__all__")
@@ -166,3 +169,12 @@ def test_a_rotation_period():
     key = create_master_key("search", usage=KeyUsage.GENERATE_VERIFY_MAC)
     with pytest.raises(ValidationError, match="takes no rotation period"):
         update_master_key(key, rotation_period=365)
+
+
+def test_a_database_that_does_not_say_whether_there_are_rows(monkeypatch):
+    def fails(*_):
+        raise OperationalError("it went away")
+
+    monkeypatch.setattr(type(database("default")), "seeing_all_rows", fails)
+    with pytest.raises(CensusFailed, match=r"has rows could not be asked .* Is it reachable, and"):
+        index_has_rows(Person._meta.get_field("email_index"))
