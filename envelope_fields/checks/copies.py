@@ -18,6 +18,7 @@ from envelope_fields.checks.models import (
     encrypted_among,
     encrypted_fields,
 )
+from envelope_fields.checks.tables import key_models
 from envelope_fields.checks.views import read_by
 from envelope_fields.models import MasterKey
 
@@ -198,8 +199,7 @@ _PACKAGES = {
 
 def check_copies_of_keys(app_configs: AppConfigs = None, **_: Any) -> list[CheckMessage]:
     """Look for packages that keep rows of keys: states that are not asked anew, wraps that stay."""
-    ours = apps.get_app_config(MasterKey._meta.app_label).get_models()
-    rows = [model for model in ours if model is MasterKey or _has_wraps(model)]
+    rows = [model for model in key_models() if model is MasterKey or _has_wraps(model)]
     return [
         Warning(
             f"{package.name} keeps rows of keys in {package.kept_in}: "

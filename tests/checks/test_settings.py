@@ -272,3 +272,11 @@ def test_without_encrypted_fields_nothing_is_revealed(module, registry):
     module("json", json.Serializer)
     assert check_serializers(registry.get_app_configs()) == []
     assert len(check_serializers([apps.get_app_config("auth")])) == 1
+
+
+@pytest.mark.django_db(databases=["default", "other"])
+def test_nothing_is_said_to_a_test_that_takes_us_out_of_the_applications(settings):
+    """As tests of a project's own checks do; ours stay registered."""
+    settings.INSTALLED_APPS = ["django.contrib.auth", "django.contrib.contenttypes"]
+    found = run_checks(include_deployment_checks=True, databases=["default", "other"])
+    assert [each for each in found if str(each.id).startswith("envelope_fields.")] == []
