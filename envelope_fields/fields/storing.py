@@ -3,9 +3,9 @@
 They go into a column as they are. Raw saves ask no field, but the attributes, for what to store; so
 an object holds prepared values while it is saved as it is, and its own before and after.
 
-Drafts, those of django-modelcluster and Wagtail, are rows kept as text, and made of it again by
-`to_python()` and the constructor, where nothing else passes the text of an envelope: forms and
-serializers refuse it as a value before.
+Drafts are rows kept as text, and made of it again by `to_python()` and the constructor, where
+nothing else passes the text of an envelope: forms and serializers refuse it as a value before. They
+are those of django-modelcluster and Wagtail, and of wagtail-localize for what it can translate.
 """
 
 import sys
@@ -180,7 +180,7 @@ def _kept_in_a_draft(field: Any, mask: Mask, obj: Model) -> str:
 
 def has_drafts(model: Any) -> bool:
     """Whether drafts of a model are kept, its own or within those of a parent."""
-    if hasattr(model, "from_serializable_data"):
+    if hasattr(model, "from_serializable_data") or hasattr(model, "copy_for_translation"):
         return True
     cluster = sys.modules.get("modelcluster.fields")
     return cluster is not None and any(

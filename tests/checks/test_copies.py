@@ -6,21 +6,23 @@ from types import SimpleNamespace
 import pytest
 from django.core.checks import Tags, run_checks
 
-from envelope_fields.checks import copies
+from envelope_fields.checks import copies, packages
 from envelope_fields.models import MasterKey, MasterKeyVersion
 from tests.models import Note
 
 pytestmark = pytest.mark.any_database
+
+PACKAGES = packages.PACKAGES
 
 
 @pytest.fixture
 def kept(monkeypatch):
     """Have a package that is installed keep what it is given here."""
     kept = set()
-    package = copies.Package(
+    package = packages.Package(
         "django-copies", "its table", lambda model, field: (model, field) in kept, "Set it.", "No."
     )
-    monkeypatch.setattr(copies, "_PACKAGES", {"tests": package, "not_installed": None})
+    monkeypatch.setattr(packages, "PACKAGES", {"tests": package, "not_installed": None})
     return kept
 
 
@@ -54,8 +56,8 @@ def test_values(kept):
 
 def test_a_package_of_several_apps_is_named_once(kept, monkeypatch):
     kept |= {(Note, "text")}
-    both = dict.fromkeys(("tests", "envelope_fields"), copies._PACKAGES["tests"])
-    monkeypatch.setattr(copies, "_PACKAGES", both)
+    both = dict.fromkeys(("tests", "envelope_fields"), packages.PACKAGES["tests"])
+    monkeypatch.setattr(packages, "PACKAGES", both)
     assert len(copies.check_copies_of_values()) == 1
 
 
@@ -66,6 +68,38 @@ def test_the_search_of_an_older_wagtail(monkeypatch):
     monkeypatch.setitem(sys.modules, "modelsearch", None)
     index = SimpleNamespace(get_indexed_models=lambda: [Note])
     monkeypatch.setitem(sys.modules, "wagtail.search.index", index)
-    monkeypatch.setattr(copies, "_PACKAGES", {"tests": copies._PACKAGES["wagtail.search"]})
+    monkeypatch.setattr(packages, "PACKAGES", {"tests": packages.PACKAGES["wagtail.search"]})
     (message,) = copies.check_copies_of_values()
     assert "keeps values of text in clear" in message.msg
+
+
+def found_by(monkeypatch, app, modules):
+    """Return what is said of a package, given the parts of it that are asked."""
+    for name, parts in modules.items():
+        monkeypatch.setitem(sys.modules, name, SimpleNamespace(**parts))
+    monkeypatch.setattr(packages, "PACKAGES", {"tests": PACKAGES[app]})
+    return [(message.obj, message.msg) for message in copies.check_copies_of_values()]
+
+
+@pytest.mark.parametrize("sent", ["__all__", ["title", "text"]])
+@pytest.mark.parametrize("option", ["CQRS_FIELDS", "CQRS_TRACKED_FIELDS"])
+def test_messages_of_django_cqrs(option, sent, monkeypatch):
+    monkeypatch.setattr(Note, "CQRS_FIELDS", ["title"], raising=False)
+    monkeypatch.setattr(Note, "CQRS_TRACKED_FIELDS", None, raising=False)
+    modules = {"dj_cqrs.mixins": {"RawMasterMixin": Note}}
+    assert found_by(monkeypatch, "dj_cqrs", modules) == []
+    monkeypatch.setattr(Note, option, sent)
+    [(model, said)] = found_by(monkeypatch, "dj_cqrs", modules)
+    assert model is Note
+    assert "text" in said
+
+
+@pytest.mark.parametrize(("named", "said"), [((("text", "content"),), True), (("title",), False)])
+def test_an_index_of_algolia(named, said, monkeypatch):
+    engine = SimpleNamespace(
+        is_registered=lambda model: model is Note,
+        get_adapter=lambda model: SimpleNamespace(fields=named),
+    )
+    modules = {"algoliasearch_django.registration": {"algolia_engine": engine}}
+    found = found_by(monkeypatch, "algoliasearch_django", modules)
+    assert [model for model, _ in found] == [Note] * said

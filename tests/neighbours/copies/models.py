@@ -1,8 +1,11 @@
 import reversion
 from auditlog.registry import auditlog
 from django.db import models
+from field_audit import audit_fields
 from modelsearch import index
 from parler.models import TranslatableModel, TranslatedFields
+from solo.models import SingletonModel
+from tracking_fields.decorators import track
 from watson import search
 
 from envelope_fields.fields import EncryptedJSONField, EncryptedTextField
@@ -36,6 +39,20 @@ class Indexed(index.Indexed, models.Model):
 
 class Translated(TranslatableModel):
     translations = TranslatedFields(text=EncryptedTextField())
+
+
+@audit_fields("text", "left_out")
+@track("data")
+class Kept(models.Model):
+    """One of whose fields each package keeps some."""
+
+    text = EncryptedTextField()
+    data = EncryptedJSONField(null=True)
+    left_out = models.TextField()
+
+
+class Single(SingletonModel):
+    text = EncryptedTextField()
 
 
 auditlog.register(Note)

@@ -9,9 +9,12 @@ INSTALLED_APPS = [
     "cacheops",
     "constance",
     "easyaudit",
+    "field_audit",
     "modelsearch",
     "parler",
     "reversion",
+    "solo",
+    "tracking_fields",
     "watson",
     "tests.neighbours.copies",
 ]
@@ -21,14 +24,19 @@ CACHEOPS_REDIS = "redis://127.0.0.1:1/0"  # nothing is cached
 CACHEOPS = {
     "*.*": {"ops": "get", "timeout": 60},
     "copies.indexed": None,
+    "copies.kept": None,
     "copies.leftout": None,
+    "copies.single": None,
     "copies.translated": {"timeout": 60},
     "copies.translatedtranslation": None,
 }
 DJANGO_EASY_AUDIT_UNREGISTERED_CLASSES_EXTRA = [
+    "copies.Kept",
     "copies.LeftOut",
+    "copies.Single",
     "copies.Translated",
     "copies.TranslatedTranslation",
 ]
+SOLO_CACHE = "default"
 CONSTANCE_BACKEND = "constance.backends.memory.MemoryBackend"
 CONSTANCE_CONFIG = {"LIMIT": (1, "")}

@@ -6,7 +6,7 @@ from django.core.checks import run_checks
 
 from envelope_fields.checks.copies import check_copies_of_keys, check_copies_of_values, check_texts
 from envelope_fields.models import MasterKey, MasterKeyVersion
-from tests.neighbours.copies.models import Indexed, LeftOut, Note, Translated
+from tests.neighbours.copies.models import Indexed, Kept, LeftOut, Note, Single, Translated
 
 KEEP_KEYS = {"django-auditlog", "django-cachalot", "django-cacheops", "django-easy-audit"}
 
@@ -41,6 +41,9 @@ def test_values():
         ("django-modelsearch", Indexed),
         ("django-easy-audit", Indexed),
         ("django-parler", Translated._parler_meta.root_model),
+        ("django-field-audit", Kept),
+        ("django-tracking-fields", Kept),
+        ("django-solo", Single),
     }
 
 
@@ -51,6 +54,9 @@ def test_values():
         ("auditlog", Note, "text, data in"),
         ("modelsearch", Indexed, "text in"),
         ("modelsearch", Note, "data in"),
+        ("field-audit", Kept, "text in"),
+        ("tracking-fields", Kept, "data in"),
+        ("solo", Single, "text in"),
     ],
 )
 def test_the_fields_are_named(package, model, fields):
@@ -59,9 +65,14 @@ def test_the_fields_are_named(package, model, fields):
     assert f"keeps values of {fields} clear" in message.msg
 
 
+def test_a_singleton_that_is_not_cached(settings):
+    settings.SOLO_CACHE = None
+    assert "django-solo" not in packages(check_copies_of_values())
+
+
 def test_names_of_logins(monkeypatch):
     monkeypatch.setattr(LeftOut, "USERNAME_FIELD", "text", raising=False)
-    monkeypatch.setattr("envelope_fields.checks.copies.get_user_model", lambda: LeftOut)
+    monkeypatch.setattr("envelope_fields.checks.packages.get_user_model", lambda: LeftOut)
 
     def keepers():
         return packages(each for each in check_copies_of_values() if each.obj is LeftOut)

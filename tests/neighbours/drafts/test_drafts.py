@@ -5,16 +5,18 @@ import json
 import pytest
 from django.core.exceptions import FieldError, ValidationError
 from django.db import transaction
-from wagtail.models import Revision
+from wagtail.models import Locale, Revision
+from wagtail_localize.models import OverridableSegment, String, Translation, TranslationSource
 
-from envelope_fields.checks.copies import check_texts
+from envelope_fields.checks.copies import check_copies_of_values, check_texts
 from envelope_fields.fields.masks import DOTS, Mask
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.policy import APPLICATION, acting_as
-from tests.neighbours.drafts.models import Folder, Letter, Sheet
+from tests.neighbours.drafts.models import Booklet, Folder, Leaflet, Letter, Sheet
 
 pytestmark = pytest.mark.django_db
 
+LOCALES = ["en", "fr"]
 VALUES = {"subject": "s", "text": "the text", "data": {"a": [1]}, "secret": "hidden"}
 
 
@@ -87,6 +89,39 @@ def test_the_parts_of_a_draft():
     folder.save_revision().publish()
     assert Folder.objects.get().name == "f"
     assert sorted(sheet.text for sheet in Sheet.objects.all()) == ["one", "two"]
+
+
+class TestTranslations:
+    """wagtail-localize copies what it does not translate, by way of a draft of its own."""
+
+    @pytest.fixture
+    def translation(self):
+        english, french = (Locale.objects.get_or_create(language_code=each)[0] for each in LOCALES)
+        leaflet = Leaflet.objects.create(
+            locale=english, subject="s", text="the text", secret="hidden"
+        )
+        source, _ = TranslationSource.update_or_create_from_instance(leaflet)
+        return Translation.objects.create(source=source, target_locale=french)
+
+    def test_the_value_is_copied_and_is_no_string(self, translation):
+        translation.save_target(publish=True)
+        french = Leaflet.objects.get(locale__language_code="fr")
+        assert (french.text, french.secret) == ("the text", "hidden")
+        assert list(String.objects.values_list("data", flat=True)) == ["s"]
+        assert not OverridableSegment.objects.exists()
+        assert "the text" not in translation.source.content_json
+
+    def test_a_user_who_may_not_read_leaves_it_alone(self, translation, django_user_model):
+        with acting_as(django_user_model.objects.create_user("nora")):
+            leaflet = Leaflet.objects.get()
+            source, _ = TranslationSource.update_or_create_from_instance(leaflet)
+        assert "hidden" not in source.content_json
+        assert source.as_instance().secret == "hidden"
+
+    def test_the_check(self):
+        found = [each for each in check_copies_of_values() if each.obj in (Leaflet, Booklet)]
+        assert [(each.id, each.obj) for each in found] == [("envelope_fields.W072", Booklet)]
+        assert found[0].msg.startswith("wagtail-localize keeps values of text, email in clear")
 
 
 class TestWhoMayNotRead:
