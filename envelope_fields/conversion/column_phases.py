@@ -11,6 +11,7 @@ from typing import Any
 from envelope_fields import audit, databases
 from envelope_fields.conversion import phases
 from envelope_fields.conversion.phases import ConversionRefused, phase_row
+from envelope_fields.keyring.conversions import CHANGE, conversions_now
 from envelope_fields.lifecycle.other_processes import known_everywhere, wait_for_older, wait_until
 from envelope_fields.lifecycle.representation import as_utc
 from envelope_fields.models import ColumnConversion, ColumnPhase, ConversionKind
@@ -44,10 +45,9 @@ def _moves(field: Any) -> bool:
 
 
 def phase_now(field: Any) -> ColumnPhase:
-    """Return the phase of a field, past what is cached."""
-    row = phase_row(field)
-    is_known = row is not None and ConversionKind(row.kind) is ConversionKind.COLUMN
-    return ColumnPhase(row.phase) if row and is_known else ColumnPhase.CLEAR
+    """Return the phase of a field, past what is cached; errors as of `known_conversions`."""
+    model, _, name = str(field).rpartition(".")
+    return conversions_now().phase(model, name)
 
 
 def change_phase(
@@ -75,8 +75,7 @@ def change_phase(
             row.phase, row.changed_at = to, begin_change(using)
             row.save(using=using, update_fields=["phase", "changed_at"])
             about, before = {"field": str(field), "phase": str(to)}, {"phase": str(expected)}
-            act = "change_conversion_phase"
-            phases.record(act, keys, principal, using, about=about, before=before)
+            phases.record(CHANGE, keys, principal, using, about=about, before=before)
     return ColumnPhase(row.phase)
 
 

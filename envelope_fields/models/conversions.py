@@ -33,6 +33,8 @@ class ColumnPhase(StoredChoices):
     ENCRYPTED = "encrypted", _("encrypted is read")
     ONLY = "only", _("only encrypted")
 
+    number: int  # its place among them
+
     # Whether values are read from the encrypted column, and not from the one in clear; whether they
     # are written into the column in clear, or NULL is; and the same of the encrypted one.
     reads_new: bool
@@ -40,7 +42,8 @@ class ColumnPhase(StoredChoices):
     writes_new: bool
 
 
-for _phase in ColumnPhase:  # asked for every value, and so no properties
+for _number, _phase in enumerate(ColumnPhase):  # asked for every value, and so no properties
+    _phase.number = _number
     _phase.reads_new = _phase in (ColumnPhase.ENCRYPTED, ColumnPhase.ONLY)
     _phase.writes_old = _phase is not ColumnPhase.ONLY
     _phase.writes_new = _phase is not ColumnPhase.CLEAR

@@ -3,9 +3,12 @@
 import pytest
 from django.db import transaction
 
+from envelope_fields import audit
 from envelope_fields.exceptions import MasterKeyUnusable
+from envelope_fields.keyring import conversions
 from envelope_fields.keyring.conversions import conversion_phase, is_finished
 from envelope_fields.models import ColumnConversion, ColumnPhase, ConversionKind
+from envelope_fields.policy import APPLICATION
 
 pytestmark = pytest.mark.django_db(databases="__all__")
 
@@ -85,3 +88,68 @@ def test_no_query_while_it_is_known(django_assert_num_queries):
         assert phase() is ColumnPhase.BOTH
         assert phase(field="notes") is ColumnPhase.CLEAR
     ColumnConversion.objects.all().delete()
+
+
+class TestARowThatWasChangedInTheDatabase:
+    """Or what was encrypted alone would be written in clear again."""
+
+    @pytest.fixture
+    def row(self):
+        row = ColumnConversion.objects.create(**NAMES, phase=ColumnPhase.ONLY)
+        for reached in (ColumnPhase.BOTH, ColumnPhase.CLEAR, ColumnPhase.ONLY):
+            happened("change_conversion_phase", field="clinic.Visit.report", phase=reached.value)
+        return row
+
+    @pytest.mark.parametrize(
+        "changed",
+        [{"model": "clinic.Other"}, {"field": "other"}, {"kind": ConversionKind.LEGACY},
+         {"phase": ColumnPhase.CLEAR}, {"phase": ColumnPhase.ENCRYPTED}],
+    )  # fmt: skip
+    def test_is_known_by_the_audit_trail(self, row, changed):
+        assert phase() is ColumnPhase.ONLY
+        ColumnConversion.objects.update(**changed)
+        with pytest.raises(MasterKeyUnusable, match="brought to only"):
+            phase()
+        assert phase("comment") is ColumnPhase.CLEAR
+
+    def test_is_lost(self, row):
+        row.delete()
+        with pytest.raises(MasterKeyUnusable, match=r"Put the row .* back"):
+            phase()
+        ColumnConversion.objects.create(**NAMES, phase=ColumnPhase.ONLY)
+        assert phase() is ColumnPhase.ONLY
+
+    def test_has_another_name(self, row):
+        ColumnConversion.objects.update(field="comment")
+        happened(
+            "rename_conversion", {"field": "clinic.Visit.report"}, field="clinic.Visit.comment"
+        )
+        assert (phase(), phase("comment")) == (ColumnPhase.CLEAR, ColumnPhase.ONLY)
+
+    def test_was_forgotten(self, row):
+        row.delete()
+        happened("forget_conversion", {"field": "clinic.Visit.report", "phase": "only"})
+        assert phase() is ColumnPhase.CLEAR
+
+    def test_is_further_than_the_trail(self, row):
+        """As where a fixture was loaded."""
+        happened("change_conversion_phase", field="clinic.Visit.report", phase="both")
+        assert phase() is ColumnPhase.ONLY
+
+    def test_goes_by_what_events_it_knows(self, row):
+        for after in ({}, {"field": 5, "phase": {}}, {"field": "clinic.Visit.comment"}):
+            happened("change_conversion_phase", **after)
+        assert phase("comment") is ColumnPhase.CLEAR
+
+    def test_is_changed_between_two_statements(self, row, monkeypatch):
+        read = conversions._read
+        lagging = conversions.Conversions()
+        lagging.recorded = dict(read().recorded)
+        answers = iter([lagging])
+        monkeypatch.setattr(conversions, "_read", lambda: next(answers, None) or read())
+        assert phase() is ColumnPhase.ONLY
+
+
+def happened(action, before=None, **after):
+    with audit.act("default"):
+        audit.record(action, actor=APPLICATION, using="default", before=before, after=after)
