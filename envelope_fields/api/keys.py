@@ -54,8 +54,12 @@ class KeyContent(serializers.Serializer[Any]):
     )
     rotation_period = serializers.IntegerField(allow_null=True, help_text="In days.")
     next_rotation = fields.time_field(allow_null=True)
-    current_version = serializers.IntegerField(help_text="Its number; values are written under it.")
-    rotated_at = fields.time_field()
+    current_version = serializers.IntegerField(
+        allow_null=True,
+        help_text="Its number; values are written under it. Null where the rows of all versions "
+        "are gone.",
+    )
+    rotated_at = fields.time_field(allow_null=True)
     root_key = serializers.CharField(
         allow_null=True, help_text="What wraps its versions; null is the first of the settings."
     )
@@ -256,9 +260,10 @@ def data_of(row: MasterKey | MasterKeyVersion) -> dict[str, Any]:
 
 
 def _contents(keys: Iterable[Any]) -> list[dict[str, Any]]:
+    """Return keys as they are listed; one whose versions are gone takes no other along."""
     return [
         representation.key_content(
-            key, current_version=key.current_number, rotated_at=key.rotated_at
+            key, (key.current_number, key.rotated_at) if key.version_count else (None, None)
         )
         for key in keys
     ]

@@ -22,15 +22,22 @@ NOT_OPENED = _("not opened yet: run open_master_key_versions where the root key 
 
 
 def key_content(
-    key: MasterKey, *, current_version: int | None = None, rotated_at: datetime | None = None
+    key: MasterKey, known: tuple[int, datetime] | tuple[None, None] | None = None
 ) -> dict[str, Any]:
     """Return a master key as plain data, without any material.
 
-    The database is asked for the number of the current version, or when it was made, if it is None.
+    Args:
+        key: the key.
+        known: the number of its current version, and when its newest one was made; both None where
+            their rows are gone. None has the database asked.
+
+    Raises:
+        MasterKeyNotFound: the database was asked, and the rows are gone.
     """
-    if current_version is None or rotated_at is None:
+    if known is None:
         current = key.current_version
-        current_version, rotated_at = current.number, current.created_at
+        known = current.number, current.created_at
+    current_version, rotated_at = known
     return {
         "id": str(key.pk),
         "alias": key.alias,
@@ -61,10 +68,9 @@ def key_content_with_versions(
     if versions is None:
         versions = list(key.versions.using(key._state.db).order_by("number"))
     further = further_wraps_of(versions) if further is None else further
-    if not versions:
-        raise key.without_versions()
-    newest, current = versions[-1], current_of(versions) or versions[0]
-    content = key_content(key, current_version=current.number, rotated_at=newest.created_at)
+    current = current_of(versions) or next(iter(versions), None)
+    known = (current.number, versions[-1].created_at) if current else (None, None)
+    content = key_content(key, known)
     listed = [version_content(each, further, is_current=each is current) for each in versions]
     return {**content, "versions": listed}
 
@@ -134,11 +140,14 @@ def version_id_of(version: MasterKeyVersion) -> str:
     return bytes(version.version_id).hex()
 
 
-def next_rotation_after(key: MasterKey, newest: datetime) -> datetime | None:
-    """Return when a key whose newest version is known is due; None where that is never."""
+def next_rotation_after(key: MasterKey, newest: datetime | None) -> datetime | None:
+    """Return when a key whose newest version is known is due; None where that is never.
+
+    Where it has no version, it cannot be rotated.
+    """
     if key.state in (KeyState.PENDING_DELETION, KeyState.DESTROYED):
         return None
-    return due_at(key.rotation_period, newest)
+    return None if newest is None else due_at(key.rotation_period, newest)
 
 
 def due_at(rotation_period: int | None, newest: datetime) -> datetime | None:

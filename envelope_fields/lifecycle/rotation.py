@@ -176,7 +176,9 @@ def _with_periods() -> list[MasterKey]:
     return list(keys.annotate(newest=Max("versions__created_at")).order_by("alias", "pk"))
 
 
-def _is_due(key: MasterKey, newest: datetime) -> bool:
+def _is_due(key: MasterKey, newest: datetime | None) -> bool:
+    if newest is None:  # the rows of its versions are gone, which its rotation says
+        return True
     due = due_at(key.rotation_period, newest)
     return due is not None and due <= timezone.now()
 

@@ -16,7 +16,7 @@ from envelope_fields.jobs import ranges
 from envelope_fields.jobs.runs import limit
 from envelope_fields.jobs.throttle import Limits
 from envelope_fields.keyring.index_rows import as_kept, kept_sources
-from envelope_fields.lifecycle import create_master_key, rotate_master_key, shred
+from envelope_fields.lifecycle import create_master_key, rotate_due_keys, rotate_master_key, shred
 from envelope_fields.lifecycle.other_processes import (
     key_cache_bound,
     known_everywhere,
@@ -29,6 +29,7 @@ from envelope_fields.models import (
     KeyCacheBound,
     KeyGrant,
     MasterKey,
+    MasterKeyVersion,
     RotationKind,
     RotationRun,
 )
@@ -221,3 +222,38 @@ class TestEvents:
             found = Confirmed(used, content).later(now)
             assert found
             assert "verify_audit_trail" in found[0] or "counted" in found[-1]
+
+
+class TestAKeyWhoseVersionsAreGone:
+    """It is shown, and takes no other key along."""
+
+    @pytest.fixture(autouse=True)
+    def _gone(self, key):
+        other = create_master_key("a-first", rotation_period=90)
+        MasterKey.objects.filter(pk=key.pk).update(rotation_period=90)
+        moved = MasterKeyVersion.objects.filter(master_key=key).order_by("number")
+        for number, version in enumerate(moved, 2):
+            rows = MasterKeyVersion.objects.filter(pk=version.pk)
+            rows.update(master_key=other, number=number)
+        MasterKeyVersion.objects.update(created_at=now() - timedelta(days=91))
+
+    def test_in_lists(self, key, client):
+        client.force_login(officer(key=key))
+        listed = client.get("/api/v1/keys/").json()["results"]
+        shown = {each["alias"]: each["current_version"] for each in listed}
+        assert shown["tenant"] is None
+        assert shown["default"] == 1
+        assert client.get("/admin/envelope_fields/masterkey/").status_code == 200
+        output = StringIO()
+        call_command("list_master_keys", "--json", stdout=output)
+        listed = {each["alias"]: each for each in json.loads(output.getvalue())}
+        assert listed["tenant"]["rotated_at"] is None
+        assert listed["tenant"]["versions"] == []
+        assert len(listed["a-first"]["versions"]) == 3
+
+    def test_where_all_that_are_due_are_rotated(self, key):
+        done = rotate_due_keys()
+        assert [version.master_key.alias for version in done.rotated] == ["a-first"]
+        [refused] = done.refused
+        assert refused.row == key
+        assert "the rows are gone" in str(refused)
