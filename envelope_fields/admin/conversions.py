@@ -84,7 +84,7 @@ class ColumnConversionAdmin(requests.ReadOnlyAdmin):
     def _field(self, request: HttpRequest, label: str) -> Any:
         field = _seen(request).get(label)
         if field is None or not self.has_view_permission(request):
-            raise Http404
+            raise requests.hide(request, Action.DESCRIBE, None)
         return field
 
 

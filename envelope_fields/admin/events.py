@@ -14,7 +14,6 @@ from django.utils.translation import gettext_lazy as _
 from envelope_fields import audit
 from envelope_fields.admin.requests import ReadOnlyAdmin
 from envelope_fields.audit.events import Head, actor_text
-from envelope_fields.conf import configuration
 from envelope_fields.exceptions import MasterKeyNotFound
 from envelope_fields.lifecycle.keys import named_key, open_keys
 from envelope_fields.lifecycle.representation import in_words
@@ -47,21 +46,21 @@ class KeyFilter(admin.SimpleListFilter):
 
 
 class ActionFilter(admin.SimpleListFilter):
-    """By what was done; only what is in the trail is offered."""
+    """By what was done; only what is in the trail that the user sees is offered."""
 
     title = _("action")
     parameter_name = "action"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(action, in_words(action)) for action in _actions()]
+        seen = model_admin.get_queryset(request)
+        return [(action, in_words(action)) for action in _actions(seen.order_by("action"))]
 
     def queryset(self, request: HttpRequest, events: QuerySet[Any]) -> QuerySet[Any]:
         return events.filter(action=self.value()) if self.value() else events
 
 
-def _actions() -> Iterator[str]:
+def _actions(events: QuerySet[AuditEvent]) -> Iterator[str]:
     """Yield each action once: with an index, a query of each takes less than one of all events."""
-    events = AuditEvent.objects.using(configuration().database).order_by("action")
     action = events.values_list("action", flat=True).first()
     while action is not None:
         yield action

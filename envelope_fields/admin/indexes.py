@@ -138,8 +138,10 @@ class BlindIndexAdmin(requests.ReadOnlyAdmin):
     def step_view(self, request: HttpRequest, pk: int, name: str) -> HttpResponseBase:
         """Ask before something is done with an index, or do it."""
         page, row = STEPS.get(name), self.get_queryset(request).filter(pk=pk).first()
-        if page is None or row is None or not self.has_view_permission(request):
+        if page is None:
             raise Http404
+        if row is None or not self.has_view_permission(request):
+            raise requests.hide(request, page.operation.action, None)
         found = representation.standing(row)
         requests.require(request, page.operation, *_keys_of(found))
         if found.field is None:

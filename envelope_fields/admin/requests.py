@@ -19,7 +19,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import ImproperlyConfigured, PermissionDenied
 from django.db import Error, connections, transaction
 from django.db.models import Model
-from django.http import HttpRequest, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.urls import NoReverseMatch, URLPattern, path, reverse
 from django.utils.translation import gettext as _
@@ -136,9 +136,8 @@ def may_view(
 
 
 def may_view_runs(request: HttpRequest, *keys: models.MasterKey) -> bool:
-    """Whether the user sees runs, and that on some keys; who may change them does."""
-    changes = has_permission(request.user, Operation.PAUSE_ROTATION.codename)
-    seen = changes or has_permission(request.user, "view_rotationrun")
+    """Whether the user sees runs, and that on some keys."""
+    seen = has_permission(request.user, "view_rotationrun")
     return seen and all(Action.DESCRIBE in policy_allows(request, key) for key in keys)
 
 
@@ -159,6 +158,12 @@ def refuse(
     """Have an attempt logged and stored, and return the error that makes it a 403."""
     record_denial(action, key, request.user)
     return PermissionDenied()
+
+
+def hide(request: HttpRequest, action: Action | str, key: models.MasterKey | None) -> Http404:
+    """Do the same for what the user may not see; the error makes it as if it were not there."""
+    record_denial(action, key, request.user)
+    return Http404()
 
 
 def errors_as_messages(

@@ -9,7 +9,6 @@ from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase, JsonResponse
 from django.urls import URLPattern
@@ -178,13 +177,13 @@ class RotationRunAdmin(requests.ReadOnlyAdmin):
     def _seen(self, request: HttpRequest, pk: UUID) -> RotationRun:
         """Return a run that the user may see; what is tried with others is in the trail."""
         if not super().has_view_permission(request):
-            raise PermissionDenied
+            raise requests.refuse(request, Action.DESCRIBE, None)
         run = all_runs().filter(pk=pk).first()
         if run is None:
             raise Http404
         refused = self._refused_key(request, run)
         if refused is not None:
-            raise requests.refuse(request, Action.DESCRIBE, refused)
+            raise requests.hide(request, Action.DESCRIBE, refused)
         return run
 
     @staticmethod

@@ -163,6 +163,8 @@ def data_endpoint(name: str, answers: type[Any], body: type[Strict]) -> Callable
 class GenerateDataKey(DataView):
     """A data key, to encrypt with elsewhere."""
 
+    attempted = Action.GENERATE_DATA_KEY
+
     @data_endpoint("generate_data_key", DataKey, ForKey)
     def post(self, request: Any) -> Response:
         """Return a new data key, in plaintext and encrypted.
@@ -170,7 +172,7 @@ class GenerateDataKey(DataView):
         Encrypt with the plaintext and forget it; store the ciphertext, which `decrypt` opens.
         """
         given = self.body()
-        key = _used_key(given["key"], Action.GENERATE_DATA_KEY)
+        key = _used_key(given["key"], self.attempted)
         with kms.generate_data_key(key.pk, given["context"]) as made:
             return answer(key, plaintext=made.plaintext, ciphertext=made.ciphertext)
 
@@ -178,11 +180,13 @@ class GenerateDataKey(DataView):
 class GenerateDataKeyWithoutPlaintext(DataView):
     """A data key, only encrypted."""
 
+    attempted = Action.GENERATE_DATA_KEY
+
     @data_endpoint("generate_data_key_without_plaintext", Encrypted, ForKey)
     def post(self, request: Any) -> Response:
         """Return a new data key, only encrypted."""
         given = self.body()
-        key = _used_key(given["key"], Action.GENERATE_DATA_KEY)
+        key = _used_key(given["key"], self.attempted)
         made = kms.generate_data_key_without_plaintext(key.pk, given["context"])
         return answer(key, ciphertext=made)
 
@@ -190,11 +194,13 @@ class GenerateDataKeyWithoutPlaintext(DataView):
 class Encrypt(DataView):
     """Small data, encrypted."""
 
+    attempted = Action.ENCRYPT
+
     @data_endpoint("encrypt", Encrypted, ToEncrypt)
     def post(self, request: Any) -> Response:
         """Encrypt at most 4,096 bytes."""
         given = self.body()
-        key = _used_key(given["key"], Action.ENCRYPT)
+        key = _used_key(given["key"], self.attempted)
         made = kms.encrypt(key.pk, given["plaintext"], given["context"])
         return answer(key, ciphertext=made)
 
@@ -202,25 +208,29 @@ class Encrypt(DataView):
 class Decrypt(DataView):
     """What the other operations encrypted."""
 
+    attempted = Action.DECRYPT
+
     @data_endpoint("decrypt", Decrypted, ToDecrypt)
     def post(self, request: Any) -> Response:
         """Decrypt what was encrypted here; the ciphertext names its key."""
         given = self.body()
-        key = _key_of(given["ciphertext"], Action.DECRYPT)
-        pinned = _pinned(given, Action.DECRYPT)
+        key = _key_of(given["ciphertext"], self.attempted)
+        pinned = _pinned(given, self.attempted)
         return answer(key, plaintext=kms.decrypt(given["ciphertext"], given["context"], key=pinned))
 
 
 class ReEncrypt(DataView):
     """A ciphertext, moved to another key or context."""
 
+    attempted = Action.RE_ENCRYPT
+
     @data_endpoint("re_encrypt", ReEncrypted, ToReEncrypt)
     def post(self, request: Any) -> Response:
         """Encrypt the same plaintext under another key or context; the plaintext stays here."""
         given = self.body()
-        source = _key_of(given["ciphertext"], Action.RE_ENCRYPT)
-        pinned = _pinned(given, Action.RE_ENCRYPT)
-        key = _used_key(given["destination_key"], Action.RE_ENCRYPT)
+        source = _key_of(given["ciphertext"], self.attempted)
+        pinned = _pinned(given, self.attempted)
+        key = _used_key(given["destination_key"], self.attempted)
         made = kms.re_encrypt(
             given["ciphertext"], given["context"], key.pk, given.get("destination_context"), pinned
         )
@@ -230,6 +240,8 @@ class ReEncrypt(DataView):
 class GenerateMac(DataView):
     """A MAC of a message."""
 
+    attempted = Action.GENERATE_MAC
+
     @data_endpoint("generate_mac", Authenticated, ToAuthenticate)
     def post(self, request: Any) -> Response:
         """Return HMAC-SHA-256 of at most 4,096 bytes.
@@ -237,18 +249,20 @@ class GenerateMac(DataView):
         It is of a domain of its own, so it says nothing of a blind index under the same key.
         """
         given = self.body()
-        key = _used_key(given["key"], Action.GENERATE_MAC)
+        key = _used_key(given["key"], self.attempted)
         return answer(key, mac=kms.generate_mac(key.pk, given["message"], given["context"]))
 
 
 class VerifyMac(DataView):
     """Whether a MAC is that of a message."""
 
+    attempted = Action.VERIFY_MAC
+
     @data_endpoint("verify_mac", Verified, ToVerify)
     def post(self, request: Any) -> Response:
         """Return whether a MAC was made of this message, by any enabled version of the key."""
         given = self.body()
-        key = _used_key(given["key"], Action.VERIFY_MAC)
+        key = _used_key(given["key"], self.attempted)
         valid = kms.verify_mac(key.pk, given["message"], given["mac"], given["context"])
         return answer(key, valid=valid)
 

@@ -128,6 +128,7 @@ class ShredView(OperationView):
     """Destroys a key or version together with all values under it, in two calls."""
 
     operation = Operation.SHRED
+    attempted = operation.action
 
     def what(self, row: Row) -> Response:
         """Return the response that shows what would be destroyed, to agree to it."""
@@ -168,7 +169,10 @@ def _view(operation: Operation, of_version: bool) -> type[OperationView]:
         return self.perform(request, self.row(request, **named))
 
     post.__doc__ = operation.description
-    members = {"operation": operation, "post": post, "__doc__": operation.description}
+    members = {
+        "operation": operation, "attempted": operation.action, "post": post,
+        "__doc__": operation.description,
+    }  # fmt: skip
     return type(_class_name(operation), (OperationView,), members)
 
 
@@ -230,7 +234,8 @@ def _run_view(operation: Operation, act: Callable[[RotationRun], object]) -> typ
         return rotations.accepted(request, found) if goes_on else rotations.shown(found)
 
     post.__doc__ = operation.description
-    return type(operation.segment.title(), (views.ApiView,), {"post": post})
+    members = {"attempted": operation.action, "post": post}
+    return type(operation.segment.title(), (views.ApiView,), members)
 
 
 def _name(operation: Operation, of_version: bool) -> str:

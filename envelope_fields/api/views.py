@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from django.db import DataError, connections
 from django.db.models import Model
@@ -41,6 +41,7 @@ class ApiView(generics.GenericAPIView[Any]):
 
     Attributes:
         permissions: the user needs one of these to come in.
+        attempted: what the trail says of a user who has none of them.
         query: the parameters of this request.
     """
 
@@ -53,6 +54,7 @@ class ApiView(generics.GenericAPIView[Any]):
     queryset = MasterKey.objects.none()  # the framework wants one; views make their own
     schema = ApiSchema()
     permissions: ClassVar[tuple[str, ...]] = (VIEW,)
+    attempted: ClassVar[Action] = Action.DESCRIBE
     query: dict[str, Any]
 
     @classmethod
@@ -81,6 +83,16 @@ class ApiView(generics.GenericAPIView[Any]):
         if request.method not in self.allowed_methods:
             raise exceptions.MethodNotAllowed(request.method)
         super().check_permissions(request)
+
+    def permission_denied(
+        self, request: Any, message: str | None = None, code: str | None = None
+    ) -> NoReturn:
+        """Record it where a user who may not come in tries something, or with a key."""
+        address = self.kwargs.get("id")
+        is_tried = address or request.method not in _SAFE
+        if is_tried and request.user and request.user.is_authenticated:
+            record_denial(self.attempted, addressed_key(address) if address else None)
+        super().permission_denied(request, message, code)
 
     def initial(self, request: Any, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)

@@ -126,9 +126,10 @@ def condition(key: Key) -> dict[str, Any]:
 
 
 def has_permission(user: Any, codename: str) -> bool:
-    """Whether a user has a permission of this app."""
+    """Whether a user has a permission of this app; who may change sees, as in Django's admin."""
     ask = getattr(user, "has_perm", None)  # a user model may have no permissions
-    return bool(ask and ask(f"envelope_fields.{codename}"))
+    names = {codename, codename.replace("view_", "change_")}
+    return bool(ask and any(ask(f"envelope_fields.{name}") for name in names))
 
 
 def actions_on(

@@ -5,7 +5,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from envelope_fields.lifecycle import create_master_key, rotate_master_key
+from envelope_fields.lifecycle import create_master_key, rotate_master_key, shred
 from envelope_fields.models import AuditEvent
 from tests.admin import officer
 
@@ -37,6 +37,13 @@ def test_filters(client, key):
     assert found(client.get(LIST, {"outcome__exact": "denied"})) == set()
     assert found(client.get(LIST, {"q": "olga"})) == set()
     assert found(client.get(LIST, {"key": "nothing"})) == set()
+
+
+def test_the_filter_offers_what_one_sees(client, key):
+    shred(create_master_key("other"))
+    filters = client.get(LIST).context["cl"].filter_specs
+    [offered] = [each.lookup_choices for each in filters if each.title == "action"]
+    assert {action for action, _ in offered} == {"create_key", "create_grant"}
 
 
 def test_an_event(client, key):

@@ -294,6 +294,8 @@ class TestWhoMay:
         assert client.get(page_url(), follow=True).status_code in (200, 404)
         assert client.get(step_url("rebuild")).status_code == 404
         assert client.post(step_url("retired")).status_code == 404
+        event = AuditEvent.objects.filter(outcome="denied").latest("number")
+        assert (event.action, event.actor_name) == ("rotate", "oscar")
 
     def test_without_the_permission(self, client, key):
         client.force_login(officer("ben", permissions=["view_masterkey"], key=key))

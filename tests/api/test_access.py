@@ -115,6 +115,26 @@ class TestSomebodyWithoutPermissions:
         client = client_of(User.objects.create_user("carl"))
         problem(client.get(ROOT + address), 403, "permission_denied")
 
+    @pytest.mark.parametrize(
+        ("address", "tried"),
+        [("keys/{}/rotate/", "rotate"), ("keys/{}/shred/", "schedule_deletion"),
+         ("keys/{}/grants/", "describe"), ("data/decrypt/", "decrypt"),
+         ("rotations/{}/cancel/", "re_encrypt")],
+    )  # fmt: skip
+    def test_what_they_try_is_in_the_trail(self, client_of, key, address, tried):
+        carl = User.objects.create_user("carl")
+        grant(key, carl, list(Action), actor=APPLICATION)
+        problem(client_of(carl).post(ROOT + address.format(key.pk)), 403, "permission_denied")
+        event = AuditEvent.objects.latest("number")
+        assert (event.action, event.outcome, event.actor_name) == (tried, "denied", "carl")
+        assert event.key_id == (key.pk if address.startswith("keys") else None)
+
+    def test_who_may_change_sees(self, client_of, key):
+        """As in the admin."""
+        client = client_of(officer("carl", permissions=["change_masterkey"], key=key))
+        assert client.get(key_url(key)).status_code == 200
+        problem(client.get(url("rotations")), 403)
+
     def test_superusers_need_grants(self, client_of, key):
         client = client_of(User.objects.create_superuser("sue"))
         problem(client.get(key_url(key)), 404)
