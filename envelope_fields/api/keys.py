@@ -55,9 +55,7 @@ class KeyContent(serializers.Serializer[Any]):
     rotation_period = serializers.IntegerField(allow_null=True, help_text="In days.")
     next_rotation = fields.time_field(allow_null=True)
     current_version = serializers.IntegerField(
-        allow_null=True,
-        help_text="Its number; values are written under it. Null where the rows of all versions "
-        "are gone.",
+        allow_null=True, help_text="Its number; values are written under it. Null where none is."
     )
     rotated_at = fields.time_field(allow_null=True)
     root_key = serializers.CharField(
@@ -261,12 +259,8 @@ def data_of(row: MasterKey | MasterKeyVersion) -> dict[str, Any]:
 
 def _contents(keys: Iterable[Any]) -> list[dict[str, Any]]:
     """Return keys as they are listed; one whose versions are gone takes no other along."""
-    return [
-        representation.key_content(
-            key, (key.current_number, key.rotated_at) if key.version_count else (None, None)
-        )
-        for key in keys
-    ]
+    known = ((key, key.version_count and (key.current_number, key.rotated_at)) for key in keys)
+    return [representation.key_content(key, each or (None, None)) for key, each in known]
 
 
 def _version_contents(key: MasterKey, versions: Iterable[MasterKeyVersion]) -> list[dict[str, Any]]:
