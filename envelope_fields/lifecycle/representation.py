@@ -152,7 +152,12 @@ def next_rotation_after(key: MasterKey, newest: datetime | None) -> datetime | N
 
 def due_at(rotation_period: int | None, newest: datetime) -> datetime | None:
     """Return when a key with this period and this newest version is to be rotated."""
-    return None if rotation_period is None else newest + timedelta(days=rotation_period)
+    if rotation_period is None:
+        return None
+    try:
+        return newest + timedelta(days=rotation_period)
+    except OverflowError:  # a moment after which there is none: the row was altered
+        return None
 
 
 # In sentences

@@ -1,7 +1,7 @@
 """Rows of ours with other JSON than this version writes: by a later version, or by hand."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 
 import pytest
@@ -257,3 +257,12 @@ class TestAKeyWhoseVersionsAreGone:
         [refused] = done.refused
         assert refused.row == key
         assert "the rows are gone" in str(refused)
+
+
+def test_a_version_of_the_end_of_time_keeps_no_other_key_from_rotation(key):
+    create_master_key("due", rotation_period=90)
+    MasterKey.objects.filter(pk=key.pk).update(rotation_period=90)
+    MasterKeyVersion.objects.update(created_at=now() - timedelta(days=91))
+    end = datetime(9999, 12, 31, 12, tzinfo=UTC)
+    MasterKeyVersion.objects.filter(master_key=key).update(created_at=end)
+    assert [version.master_key.alias for version in rotate_due_keys().rotated] == ["due"]
