@@ -59,7 +59,7 @@ class AliasTemplate:
 
     def __post_init__(self) -> None:
         sound = all(_COLUMN.fullmatch(part) or _WORDS.fullmatch(part) for part in self.parts)
-        if not sound or not self.text[0].isalnum() or not self.names:
+        if not sound or not self.names or not self.text[0].isalnum():
             raise ValueError(
                 f"{self.text!r} is not a template for the aliases of keys. Write words first, then "
                 "a slash and the name of a field in braces, as in 'clinic/{clinic_id}'; a name in "
@@ -69,7 +69,7 @@ class AliasTemplate:
     @property
     def parts(self) -> list[str]:
         """The words, and the names in their braces."""
-        return self.text.split("/")
+        return str(self.text).split("/")  # of what is no text, there is no column
 
     @property
     def names(self) -> list[str]:

@@ -221,9 +221,11 @@ def _values(index: Any, using: str, most: int, after: Any = None) -> list[Any]:
 
 def _has_all_values(index: Any) -> bool:
     """Whether each value is in an index that is not empty."""
-    return index.normalizer in _LEAVE_NO_VALUE_OUT and not any(
-        source.path for source in index.sources
-    )
+    try:
+        sources = index.sources
+    except FieldError:  # E080 says so
+        return False
+    return index.normalizer in _LEAVE_NO_VALUE_OUT and not any(source.path for source in sources)
 
 
 def _unindexed(index: Any, using: str) -> int:

@@ -67,7 +67,7 @@ def grant(
 
     Raises:
         ValidationError: an unknown action or context, or a time that is over.
-        TypeError: `to` is neither a user nor a group.
+        TypeError: `to` is neither a user nor a group; `context` or `expires_at` is of another type.
         KeyAccessDenied: the actor may not.
         MasterKeyNotFound: there is no such key.
         MasterKeyUnusable: it is destroyed.
@@ -113,7 +113,10 @@ def revoke(grant: KeyGrant, *, actor: Any = None, override: str | None = None) -
         KeyAccessDenied: the actor may not.
         LastGrant: it is the last one that can manage grants, and `override` does not name the key.
         MasterKeyNotFound: there is no such key.
+        TypeError: it is no grant.
     """
+    if not isinstance(grant, KeyGrant):
+        raise TypeError(f"{type(grant).__name__} is not a KeyGrant, as grant() returns it")
     with key_transaction() as using:
         key = locked_key(using, grant.master_key_id)
         principal = require(Action.MANAGE_GRANTS, key, actor, using=using)
@@ -175,6 +178,11 @@ def _checked_actions(actions: Iterable[Action | str]) -> list[Action]:
 def _checked_time(expires_at: datetime | None) -> datetime | None:
     if expires_at is None:
         return None
+    if not isinstance(expires_at, datetime):
+        raise TypeError(
+            f"expires_at is {type(expires_at).__name__}, not datetime: "
+            "timezone.now() + timedelta(days=7)"
+        )
     try:
         if timezone.is_aware(expires_at):
             expires_at.astimezone(UTC)  # as which it is stored
@@ -194,6 +202,10 @@ def _checked_context(context: str, actions: Collection[Action]) -> str:
     """Return a context as fields are named: lower-cased, and of the model that owns the column."""
     if not context:
         return ""
+    if not isinstance(context, str):
+        raise TypeError(
+            f"context is {type(context).__name__}, not str: 'app.model' or 'app.model.field'"
+        )
     unlimited = sorted(set(actions) - LIMITED)
     if unlimited:
         what = _(

@@ -3,11 +3,12 @@
 import pytest
 from django.core.checks import Tags
 from django.core.checks.registry import registry
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
+from django.db import connection, models
+from django.test.utils import CaptureQueriesContext, isolate_apps
 
 from envelope_fields.checks import indexes as checks
 from envelope_fields.checks.indexes import check_unindexed_rows
+from envelope_fields.fields import BlindIndexField
 from envelope_fields.lifecycle.indexes import begin_index
 from envelope_fields.models import BlindIndex
 from tests.models.indexed import MODELS, Person, Visit
@@ -98,3 +99,17 @@ def test_a_table_that_is_not_there_yet(monkeypatch):
 def test_it_is_registered_for_databases():
     assert Tags.database in check_unindexed_rows.tags
     assert check_unindexed_rows in registry.registered_checks
+
+
+@isolate_apps("tests")
+@pytest.mark.parametrize("name", ["nothing", "title"])
+def test_an_index_of_what_is_not_encrypted(monkeypatch, name):
+    class Misnamed(models.Model):
+        title = models.CharField(max_length=9)
+        index = BlindIndexField(name)
+
+        class Meta:
+            app_label = "tests"
+
+    monkeypatch.setattr(checks, "checked_models", lambda configs: [Misnamed])
+    assert [ids(databases=each) for each in (None, ("default",))] == [[], []]  # E080 says so

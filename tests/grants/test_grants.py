@@ -105,6 +105,19 @@ class TestGranting:
         with pytest.raises(ValidationError, match="too far away"):
             grant(lab, ann, ["decrypt"], expires_at=last)
 
+    @pytest.mark.parametrize(
+        "limits",
+        [{"context": 5}, {"expires_at": "2999-01-01"}, {"expires_at": datetime(2999, 1, 1).date()}],
+    )
+    def test_limits_of_another_type(self, lab, ann, limits):
+        with pytest.raises(TypeError, match=f"{next(iter(limits))} is (int|str|date), not "):
+            grant(lab, ann, ["decrypt"], **limits)
+
+    @pytest.mark.parametrize("given", [None, 5, "decrypt"])
+    def test_what_is_no_grant(self, given):
+        with pytest.raises(TypeError, match="is not a KeyGrant, as grant"):
+            revoke(given)
+
     def test_in_a_project_without_time_zones(self, lab, ann, settings):
         settings.USE_TZ = False
         settings.TIME_ZONE = "America/Regina"  # where no hour is missing or comes twice

@@ -73,6 +73,11 @@ def test_what_is_no_template(template):
         TenantKey(template)
 
 
+def test_a_template_is_text():
+    with pytest.raises(ValueError, match="5 is not a template"):
+        TenantKey(5)
+
+
 def test_migrations_can_write_it():
     key = TenantKey("clinic/{clinic_id}", managed_by="customer", rotation_period=90)
     text, imports = MigrationWriter.serialize(key)
