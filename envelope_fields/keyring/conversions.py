@@ -110,7 +110,7 @@ def conversions_now() -> Conversions:
 def _read() -> Conversions:
     using = configuration().database
     columns = ("model", "field", "kind", "phase", "finished_at")
-    found = Conversions()
+    found, known = Conversions(), list[Any]()
     try:
         with rows.explained(using), transaction.atomic(using=using):
             known = list(ColumnConversion.objects.using(using).values_list(*columns))
@@ -119,9 +119,10 @@ def _read() -> Conversions:
             )
             found.recorded = _recorded(events.order_by("number").values_list("action", *_SAID))
     except MasterKeyUnusable as error:
-        if isinstance(error.__cause__, DatabaseError) and says_no_table(error.__cause__):
-            return found  # a migration that comes before ours
-        raise
+        # A migration comes before ours; where there are rows, the table of events alone is gone.
+        is_before = isinstance(error.__cause__, DatabaseError) and says_no_table(error.__cause__)
+        if known or not is_before:
+            raise
     for model, field, kind, phase, finished_at in known:
         if ConversionKind(kind) is ConversionKind.COLUMN:  # or it would be in clear again
             found.phases[model, field] = ColumnPhase(phase)

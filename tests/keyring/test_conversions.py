@@ -1,13 +1,13 @@
 """How far conversions of columns are, as one process knows it."""
 
 import pytest
-from django.db import transaction
+from django.db import connections, transaction
 
 from envelope_fields import audit
 from envelope_fields.exceptions import MasterKeyUnusable
 from envelope_fields.keyring import conversions
 from envelope_fields.keyring.conversions import conversion_phase, is_finished
-from envelope_fields.models import ColumnConversion, ColumnPhase, ConversionKind
+from envelope_fields.models import AuditEvent, ColumnConversion, ColumnPhase, ConversionKind
 from envelope_fields.policy import APPLICATION
 
 pytestmark = pytest.mark.django_db(databases="__all__")
@@ -148,6 +148,22 @@ class TestARowThatWasChangedInTheDatabase:
         answers = iter([lagging])
         monkeypatch.setattr(conversions, "_read", lambda: next(answers, None) or read())
         assert phase() is ColumnPhase.ONLY
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_trail_that_is_gone_has_no_phase_be_the_first():
+    """Or what is encrypted alone would be written in clear again."""
+    row = ColumnConversion.objects.create(**NAMES, phase=ColumnPhase.ONLY)
+    table, connection = AuditEvent._meta.db_table, connections["default"]
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} RENAME TO away")
+        try:
+            with pytest.raises(MasterKeyUnusable):
+                conversions.conversions_now()
+        finally:
+            cursor.execute(f"ALTER TABLE away RENAME TO {table}")
+    assert phase() is ColumnPhase.ONLY
+    row.delete()
 
 
 def happened(action, before=None, **after):
