@@ -6,11 +6,12 @@ from django.db.models import QuerySet
 from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
-from envelope_fields import keyring, testing
+from envelope_fields import audit, keyring, testing
 from envelope_fields.crypto import format as layout
-from envelope_fields.exceptions import WrappedKeyAltered
+from envelope_fields.exceptions import MasterKeyUnusable, WrappedKeyAltered
 from envelope_fields.lifecycle import create_master_key
 from envelope_fields.models import MasterKey
+from envelope_fields.policy import APPLICATION
 from tests.models import CompositeKeyed, Hidden, Note, Restaurant, UuidKeyed, converting
 
 pytestmark = pytest.mark.django_db(databases="__all__")
@@ -97,6 +98,20 @@ def test_phase_of_a_conversion(before):
     assert field.phase("default") == (before or "clear")
     with pytest.raises(ValueError, match="nonsense"):
         testing.conversion_phase("tests.Visit.report", "nonsense").__enter__()
+
+
+def test_phase_of_a_field_that_was_converted():
+    field = converting.Visit._meta.get_field("report")
+    converting.set_phase(converting.Visit, "report", "only")
+    with audit.act("default"):
+        after = {"field": "tests.Visit.report", "phase": "only"}
+        audit.record("change_conversion_phase", actor=APPLICATION, using="default", after=after)
+    with testing.conversion_phase("tests.Visit.report", "clear"):
+        assert field.phase("default") == "clear"
+    assert field.phase("default") == "only"
+    converting.set_phase(converting.Visit, "report", "clear")
+    with pytest.raises(MasterKeyUnusable, match="brought to only"):
+        field.phase("default")
 
 
 def test_reads_of_keys_are_not_counted(django_assert_num_queries):
