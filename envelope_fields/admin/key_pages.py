@@ -101,7 +101,7 @@ class KeyPages(requests.OwnPages):
         if key is None:
             raise Http404
         if Action.DESCRIBE not in requests.policy_allows(request, key):
-            raise requests.hide(request, Action.DESCRIBE, key)
+            raise requests.refuse(request, Action.DESCRIBE, key)
         return key
 
 

@@ -19,7 +19,7 @@ from envelope_fields.admin.key_pages import KeyPages, content, found_key
 from envelope_fields.conf import configuration
 from envelope_fields.exceptions import KeyAccessDenied
 from envelope_fields.lifecycle.aliases import alias_problem
-from envelope_fields.lifecycle.keys import open_keys, record_denial
+from envelope_fields.lifecycle.keys import open_keys
 from envelope_fields.lifecycle.rotation import due_keys, with_versions
 from envelope_fields.models import KeyState, MasterKey
 from envelope_fields.policy import CREATE_KEY, Action, principal_of
@@ -173,8 +173,8 @@ class MasterKeyAdmin(KeyPages, KeyList):
         self, request: HttpRequest, object_id: str | None, form_url: str, extra_context: Any
     ) -> Any:
         key = None if object_id is None else found_key(unquote(object_id))
-        if key is not None and request.method == "POST" and not _sees(request, key):
-            record_denial(Action.DESCRIBE, key, request.user)  # it is not there, to them
+        if key is not None and request.method == "POST":
+            self._described(request, key.pk)
         try:
             view: Any = super()._changeform_view  # type: ignore[misc]  # not in the stubs
             with nullcontext() if key is None else requests.if_unchanged(request, key):
@@ -205,10 +205,6 @@ class MasterKeyAdmin(KeyPages, KeyList):
         for field in obj._meta.concrete_fields:  # the page goes on with the row that was made
             setattr(obj, field.attname, getattr(made, field.attname))
         obj._state.adding, obj._state.db = False, made._state.db
-
-
-def _sees(request: HttpRequest, key: MasterKey) -> bool:
-    return Action.DESCRIBE in requests.policy_allows(request, key)
 
 
 def _values_column(usage: dict[Any, counts.Usage] | None) -> Any:

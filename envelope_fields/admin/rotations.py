@@ -183,7 +183,7 @@ class RotationRunAdmin(requests.ReadOnlyAdmin):
             raise Http404
         refused = self._refused_key(request, run)
         if refused is not None:
-            raise requests.hide(request, Action.DESCRIBE, refused)
+            raise requests.refuse(request, Action.DESCRIBE, refused)
         return run
 
     @staticmethod

@@ -306,7 +306,7 @@ class TestWithoutTheRight:
         assert "tenant" not in client.get(LIST).text
         assert client.get(run_url(run)).status_code == 302
         for url in (run_url(run, "progress"), run_url(run, "operation", "cancel")):
-            assert client.get(url).status_code == 404
+            assert client.get(url).status_code == 403
         assert client.post(run_url(run, "operation", "cancel")).status_code == 403
         event = last_event()
         assert (event.action, event.outcome, event.actor_name) == ("describe", "denied", "rita")
