@@ -5,6 +5,8 @@ another, builds write the first, both, or the second. Lookups go by one of them;
 about that does not write it.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from math import ceil
 from typing import Any
@@ -18,7 +20,7 @@ from envelope_fields.exceptions import IndexNotBegun, IndexNotReady, quantity
 from envelope_fields.lifecycle import context, index_triggers
 from envelope_fields.lifecycle.operations import Operation
 from envelope_fields.lifecycle.other_processes import known_everywhere
-from envelope_fields.models import BlindIndex, BlindIndexKey, IndexState
+from envelope_fields.models import BlindIndex, BlindIndexKey, IndexState, MasterKey
 from envelope_fields.models.state_changes import begin_change
 from envelope_fields.policy import require_on_each
 
@@ -39,11 +41,9 @@ def require_index(label: str, *, actor: Any = None) -> BlindIndex:
 
     Arguments and errors are those of `change_index_state`.
     """
-    with context.key_transaction() as using:
-        row = _locked(label, using)
+    with _locking(label) as (using, keys, row):
         if row.required_at is not None or not row.replaces:
             return row
-        keys = context.locked_keys(using, _key_ids(row, using))
         principal = require_on_each(Operation.CHANGE_INDEX.action, keys, actor, using=using)
         row.required_at = begin_change(using)
         row.save(using=using, update_fields=["required_at"])
@@ -98,9 +98,7 @@ def change_index_state(label: str, to: str, *, actor: Any = None) -> BlindIndex:
 
 
 def _changed_to(label: str, to: IndexState, actor: Any) -> BlindIndex:
-    with context.key_transaction() as using:
-        row = _locked(label, using)
-        keys = context.locked_keys(using, _key_ids(row, using))
+    with _locking(label) as (using, keys, row):
         principal = require_on_each(Operation.CHANGE_INDEX.action, keys, actor, using=using)
         before = IndexState(row.state)
         if to == before:
@@ -161,6 +159,18 @@ def _refuse_until_known(row: BlindIndex, what: str) -> None:
         )
 
 
+@contextmanager
+def _locking(label: str) -> Iterator[tuple[str, list[MasterKey], BlindIndex]]:
+    """Open a transaction; yield its database, and the rows of an index and its keys, locked.
+
+    The keys are first, as where an index is begun, or one would wait for the other.
+    """
+    key_ids = search_key_ids(label, configuration().database)
+    with context.key_transaction() as using:
+        keys = context.locked_keys(using, key_ids)
+        yield using, keys, _locked(label, using)
+
+
 def _locked(label: str, using: str) -> BlindIndex:
     rows: QuerySet[BlindIndex] = QuerySet(BlindIndex, using=using).filter(label=label)
     rows.update(state=F("state"))  # SQLite has no row locks, and its transaction begins by writing
@@ -173,14 +183,12 @@ def _locked(label: str, using: str) -> BlindIndex:
 def search_key_ids(label: str, using: str) -> list[UUID]:
     """Return the ids of the search keys that an index is begun with."""
     row = begun_index(label)
-    return [] if row is None else _key_ids(row, using)
+    if row is None:
+        return []
+    pins = BlindIndexKey.objects.using(using).filter(name=row.name)
+    return list(pins.values_list("master_key_id", flat=True))
 
 
 def possible_states(state: str) -> list[IndexState]:
     """Return the states that an index may be brought to from one, in their order."""
     return [each for each in IndexState if each in _NEXT[IndexState(state)]]
-
-
-def _key_ids(row: BlindIndex, using: str) -> list[UUID]:
-    pins = BlindIndexKey.objects.using(using).filter(name=row.name)
-    return list(pins.values_list("master_key_id", flat=True))

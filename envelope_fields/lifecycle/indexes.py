@@ -180,8 +180,8 @@ def _ensure_index(
     replaced = "" if index.replaced is None else index.replaced.field_path
     rows = models.BlindIndex.objects.using(using).filter(label=column.label)
     if rows.exists():
-        # It may have been declared for one of its own.
-        rows.filter(replaces="").exclude(replaces=replaced).update(replaces=replaced)
+        if replaced:  # it may have been declared for one of its own
+            rows.filter(replaces="").update(replaces=replaced)
         return None
     replaced = replaced or _undeclared(column, using)
     row = models.BlindIndex(label=column.label, replaces=replaced, **_begun_as(column))
