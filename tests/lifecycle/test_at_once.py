@@ -27,9 +27,12 @@ from envelope_fields.lifecycle import (
     rotate_master_key,
     schedule_deletion,
 )
-from envelope_fields.models import MasterKey, MasterKeyVersion
+from envelope_fields.lifecycle.index_states import change_index_state
+from envelope_fields.lifecycle.indexes import begin_index
+from envelope_fields.models import BlindIndex, MasterKey, MasterKeyVersion
 from tests import waiting
 from tests.at_once import at_once
+from tests.keyring.indexed import LABEL, index
 from tests.lifecycle import at, events, key_in
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -257,6 +260,18 @@ def test_several_keys_are_locked_in_one_order(act, row_locks):
     rows.filter(pk=first.pk).update(state=F("state"))  # PostgreSQL has its row behind the other now
     with beside(lambda: act(keys), lock=lambda: rows.filter(pk=first.pk).update(state=F("state"))):
         assert rows.filter(pk=last.pk).select_for_update(nowait=True).exists()
+
+
+def test_an_index_is_locked_behind_its_keys(row_locks):
+    """As where an index is begun, whose row may be written last."""
+    begin_index(index(), "search", "default")
+    row = QuerySet(BlindIndex).filter(label=LABEL)
+    with beside(
+        lambda: change_index_state(LABEL, "verified"),
+        lock=lambda: keys.locked_rows("default", alias="search"),
+    ):
+        assert row.select_for_update(nowait=True).get().state == "reading"
+    assert row.get().state == "verified"
 
 
 def test_an_act_by_an_alias_while_that_is_moved(row_locks, key):
