@@ -161,7 +161,7 @@ def refuse(
 
 
 def hide(request: HttpRequest, action: Action | str, key: models.MasterKey | None) -> Http404:
-    """Do the same for what the user may not see; the error makes it as if it were not there."""
+    """Record that a user was refused what they may not see; return "not found" for it."""
     record_denial(action, key, request.user)
     return Http404()
 
